@@ -1,0 +1,207 @@
+"""Data: what was measured, and the law of its noise.
+
+The energy is minus the log likelihood *without* its constant (tempering acts on the energy,
+never on the constant; the constant is always added to the reported free energy):
+
+===========================  ======================================  =========================
+noise                        energy U                                constant
+===========================  ======================================  =========================
+Gaussian, sigma known        sum r_i**2 / (2 sigma_i**2)             sum ln(2 pi sigma_i**2)/2
+Gaussian, sigma a parameter  n ln sigma + sum r_i**2 / (2 sigma**2)  (n/2) ln 2 pi
+sigma_i times a factor s     n ln s + sum r_i**2/(2 s**2 sigma_i**2)  sum ln(2 pi sigma_i**2)/2
+Poisson counts               sum (mu_i - y_i ln mu_i)                sum ln y_i!
+===========================  ======================================  =========================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampler.errors import InputError
+from sampler.priors import LogUniform, Scalar, support
+
+Array = NDArray[np.float64]
+GAUSSIAN, GAUSSIAN_SCALED, POISSON = range(3)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A measured curve with its noise law.
+
+    Parameters
+    ----------
+    x, y : arrays (points,)
+        Positions and values, in the units of the file.
+    noise : float, array (points,), ``"unknown"``, a prior, or ``"poisson"``
+        A known standard deviation (same unit as y), for all points or for each;
+        ``"unknown"``: one standard deviation for all points, inferred, log-uniform over the
+        range that the data allow; a prior: inferred under that prior; ``"poisson"``: counts.
+    sigma : array (points,), optional
+        With an unknown noise: the standard deviations are these times an unknown factor.
+    noise_name : str, optional
+        Name of the inferred noise parameter (default ``"sigma"``, or ``"noise_factor"``).
+    x_label, y_label : str
+        Column names, with their units if known.
+    name : str
+        Where the data come from.
+    notes : tuple of str
+        What was recognised while reading, in words.
+
+    Raises
+    ------
+    InputError
+        For empty, non-finite or misshapen arrays, sigma <= 0, counts that are not counts.
+
+    Examples
+    --------
+    >>> data = Data([0, 1, 2], [1.0, 2.1, 2.9], noise=0.1)
+    >>> data.size, round(data.constant, 4)
+    (3, -4.1509)
+    """
+
+    x: Array
+    y: Array
+    noise: Any
+    sigma: Any = None
+    noise_name: str = ""
+    x_label: str = "x"
+    y_label: str = "y"
+    name: str = ""
+    notes: tuple[str, ...] = ()
+    law: int = field(init=False, default=GAUSSIAN)
+    deviation: Array = field(init=False, repr=False, default_factory=lambda: np.ones(1))
+    noise_prior: Scalar | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "x", _column(self.x, "x"))
+        put(self, "y", _column(self.y, "y"))
+        if len(self.x) != len(self.y):
+            raise InputError("y", f"{len(self.y)} values", f"as many as x, {len(self.x)}")
+        noise = self.noise
+        if isinstance(noise, tuple) and len(noise) == 2 and self.sigma is None:
+            raise InputError("noise", repr(noise), "a number, an array, 'unknown', 'poisson' or a "
+                             "prior such as LogUniform(0.01, 1)")
+        if isinstance(noise, str) and noise == "poisson":
+            self._counts()
+        elif isinstance(noise, str) and noise == "unknown":
+            self._inferred(_noise_range(self.y) if self.sigma is None else LogUniform(0.1, 10))
+        elif isinstance(noise, Scalar):
+            self._inferred(noise)
+        elif isinstance(noise, str) or noise is None:
+            raise InputError("noise", repr(noise),
+                             "a standard deviation, one for each point, 'unknown' or 'poisson'")
+        else:
+            if self.sigma is not None:
+                raise InputError("sigma", "given twice", "either noise or sigma as the column")
+            put(self, "deviation", _deviations(noise, len(self.x), "noise"))
+            put(self, "noise", self.deviation)
+
+    def _inferred(self, prior: Scalar) -> None:
+        lo, _ = support(prior)
+        if lo < 0.0:
+            raise InputError("prior of the noise", repr(prior), "a prior on positive values")
+        scale = (np.ones(len(self.x)) if self.sigma is None
+                 else _deviations(self.sigma, len(self.x), "sigma"))
+        put = object.__setattr__
+        put(self, "law", GAUSSIAN_SCALED)
+        put(self, "deviation", scale)
+        put(self, "noise_prior", prior)
+        put(self, "noise", prior)
+        put(self, "noise_name",
+            self.noise_name or ("sigma" if self.sigma is None else "noise_factor"))
+
+    def _counts(self) -> None:
+        whole = np.round(self.y)
+        bad = np.flatnonzero((self.y < 0) | (np.abs(self.y - whole) > 1e-3))
+        if len(bad):
+            i = int(bad[0])
+            raise InputError(f"y[{i}]", f"{self.y[i]:g}", "a count (a whole number >= 0)",
+                             "give the noise as a standard deviation, or as unknown")
+        put = object.__setattr__
+        if np.any(whole != self.y):
+            put(self, "notes", (*self.notes, "counts were within 0.001 of whole numbers: rounded"))
+            put(self, "y", _frozen(whole))
+        put(self, "law", POISSON)
+        put(self, "deviation", _frozen(np.ones(len(self.x))))
+
+    @property
+    def size(self) -> int:
+        """Number of points n."""
+        return len(self.x)
+
+    @property
+    def x_range(self) -> tuple[float, float]:
+        """Smallest and largest x."""
+        return float(self.x.min()), float(self.x.max())
+
+    @property
+    def constant(self) -> float:
+        """The untempered constant that is added to the free energy (nats)."""
+        if self.law == POISSON:
+            return math.fsum(math.lgamma(v + 1.0) for v in self.y)
+        return math.fsum(0.5 * math.log(2 * math.pi) + math.log(v) for v in self.deviation)
+
+    @staticmethod
+    def from_csv(path: str | Path, noise: Any, **columns: Any) -> Data:
+        """Read a table of numbers; see `sampler.files.read_table` for the keywords."""
+        from sampler.files import read_data
+
+        return read_data(path, noise, **columns)
+
+
+def _column(values: Any, field: str) -> Array:
+    if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
+        raise InputError(field, "masked values", "numbers", "remove the masked points first")
+    if isinstance(values, Mapping):
+        raise InputError(field, "a mapping", "an array of numbers")
+    raw = np.asarray(values)
+    if raw.dtype.kind not in "iuf" or raw.dtype.itemsize > 8:
+        try:
+            if raw.dtype.kind not in "Of":
+                raise TypeError
+            raw = raw.astype(np.float64)
+        except (TypeError, ValueError):
+            raise InputError(field, f"values of type {raw.dtype}", "real numbers") from None
+    if raw.ndim != 1:
+        raise InputError(field, f"an array of shape {raw.shape}", "one dimension (points,)")
+    if not len(raw):
+        raise InputError(field, "no values", "at least one point")
+    out = np.array(raw, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(out))
+    if len(bad):
+        raise InputError(f"{field}[{bad[0]}]", f"{out[bad[0]]}", "a finite number")
+    return _frozen(out)
+
+
+def _deviations(values: Any, points: int, field: str) -> Array:
+    if np.ndim(values) == 0:
+        value = _column([values], field)[0]
+        if not value > 0.0:
+            raise InputError(field, f"{value:g}", "a standard deviation > 0")
+        return _frozen(np.full(points, value))
+    out = _column(values, field)
+    if len(out) != points:
+        raise InputError(field, f"{len(out)} values", f"one, or as many as x, {points}")
+    bad = np.flatnonzero(out <= 0.0)
+    if len(bad):
+        raise InputError(f"{field}[{bad[0]}]", f"{out[bad[0]]:g}", "a standard deviation > 0")
+    return out
+
+
+def _noise_range(y: Array) -> LogUniform:
+    """From a ten-thousandth of the spread of y to the whole of it."""
+    spread = float(y.max() - y.min()) or abs(float(y[0])) or 1.0
+    return LogUniform(1e-4 * spread, spread)
+
+
+def _frozen(values: Array) -> Array:
+    values.setflags(write=False)
+    return values

@@ -1,0 +1,515 @@
+"""Exchange Monte Carlo: replicas at all temperatures of a ladder, neighbours exchanging.
+
+`sample` reads like the algorithm: start from the prior, burn in by rounds (after each, steps
+and ladder are tuned), freeze everything, count.  Exchange is deterministic even/odd, every sweep
+(Syed et al. 2022); temperatures are swapped, not states (Hukushima and Nemoto, JPSJ 65 (1996)
+1604).  Independent chains run in threads; results do not depend on how many.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampler.errors import InputError
+from sampler.ladder import Ladder, equalised, first_ladder, swap_acceptance
+from sampler.posterior import Posterior
+
+Array = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+Progress = Callable[[int, int, str], None]
+
+TARGET_ACCEPTANCE = 0.44  # of one-parameter random walks (Gelman, Roberts, Gilks 1996)
+FIRST_COUNT = 2000        # sweeps of the first counted round of ``until``
+SLICE_SECONDS = 0.3       # a running chain answers Ctrl-C and reports this often
+_ATTEMPTS = 10_000        # draws from the prior until a start has a finite energy
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that the next sweep depends on; carried on by `resume`, not looked at.
+
+    C chains, R replicas (= rungs), P parameters, N padded points, B data sets.
+    """
+
+    sweep: int          # number of the next sweep
+    theta: Array        # (C, R, P)
+    state: Array        # (C, R, N) model minus data, bit for bit
+    quad: Array         # (C, R, B)
+    energy: Array       # (C, R)
+    rung: IntArray      # (C, R) which replica sits at each rung
+    accepted: IntArray  # (R, P) counted so far, over all chains
+    proposed: IntArray  # (R, P)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What happened: energies of all rungs, draws at beta = 1, and how it was run."""
+
+    posterior: Posterior
+    betas: Array            # (rungs,) inverse temperatures, 0 (prior) ... 1 (posterior)
+    energy: Array           # (chains, sweeps, rungs) U before each exchange
+    replica: NDArray[np.int16]  # (chains, sweeps, rungs) which replica sat at the rung
+    draws: Array            # (chains, sweeps, parameters) at beta = 1
+    steps: Array            # (rungs, parameters) step of the random walk, frozen
+    burn_in: int            # sweeps per chain before counting
+    seed: int
+    stopped: str            # "sweeps", "until", "limit" or "interrupted"
+    seconds: float          # wall time
+    state: State
+    versions: Mapping[str, str]
+
+    @property
+    def chains(self) -> int:
+        """Number of independent chains."""
+        return self.energy.shape[0]
+
+    @property
+    def sweeps(self) -> int:
+        """Counted sweeps per chain."""
+        return self.energy.shape[1]
+
+    @property
+    def swap_rate(self) -> Array:
+        """Mean exchange probability of each pair of neighbours, array (rungs - 1,)."""
+        return swap_acceptance(self.betas, self.energy)
+
+    @property
+    def acceptance(self) -> Array:
+        """Accepted share of the proposals, array (rungs, parameters); nan where draws are exact."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.state.accepted / self.state.proposed)
+
+
+def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.1,
+           burn_in: int | None = None, chains: int = 4, seed: int = 0,
+           ladder: Ladder | None = None, threads: int | None = None,
+           progress: Progress | None = None, max_sweeps: int = 200_000) -> Run:
+    """Sample a posterior, and everything between it and the prior, by exchange Monte Carlo.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    sweeps : int, optional
+        Counted sweeps per chain.  If not given: until the error of F is ``until`` nats and the
+        run is trusted, at most ``max_sweeps`` in all.
+
+    Other Parameters
+    ----------------
+    until : float
+        Wanted standard error of the free energy (nats).
+    burn_in : int, optional
+        Sweeps per chain in which steps and ladder are tuned; a quarter of ``sweeps``, at
+        least 2000, if not given.
+    chains : int
+        Independent chains; their disagreement is the alarm.
+    seed : int
+        From 0 to 2**64 - 1; equal seeds give equal bits, on any number of threads.
+    ladder : Ladder, optional
+        Run exactly this ladder; tuned from the problem if not given.
+    threads : int, optional
+        As many as chains and cores if not given.
+    progress : callable (done, total, words), optional
+        Called now and then.
+    max_sweeps : int
+        Limit for ``until``.
+
+    Returns
+    -------
+    Run
+        Also when it cannot be trusted: `sampler.diagnose` says so.
+
+    Raises
+    ------
+    InputError
+        For numbers out of range, or a prior that has no point of finite energy.
+
+    Examples
+    --------
+    >>> from sampler import Data, Model, Posterior, shapes
+    >>> line = Model.single(shapes.linear, offset=(-1, 1), slope=(-10, 10))
+    >>> data = Data([0, 1, 2], [0.1, 0.9, 2.2], noise=0.5)
+    >>> run = sample(Posterior(line, data), sweeps=500, burn_in=500, seed=1)
+    >>> run.energy.shape == (4, 500, len(run.betas))
+    True
+    """
+    begin = time.perf_counter()
+    _check_numbers(sweeps, until, burn_in, chains, seed, threads, max_sweeps)
+    if posterior.dimension == 0:
+        return _exact(posterior, seed)
+    if burn_in is None:
+        burn_in = 2000 if sweeps is None else max(2000, sweeps // 4)
+    machine = _Machine(posterior, chains, seed, threads, progress)
+    try:
+        machine.start(ladder)
+        machine.expect(burn_in + (sweeps or FIRST_COUNT))
+        machine.burn_in(burn_in)
+        if sweeps is not None:
+            machine.count(sweeps)
+            return machine.run("sweeps", begin)
+        return _until(machine, until, max_sweeps, begin)
+    except KeyboardInterrupt:
+        if not machine.counted:
+            raise
+        return machine.run("interrupted", begin)
+    finally:
+        machine.close()
+
+
+def _until(machine: _Machine, until: float, max_sweeps: int, begin: float) -> Run:
+    """Count rounds that double.  Trusted but too coarse: go on.  Not trusted: all so far was
+    burn-in; tune again and count anew."""
+    from sampler.diagnostics import diagnose
+    from sampler.evidence import free_energy
+
+    size = min(FIRST_COUNT, max_sweeps)
+    while True:
+        machine.count(size)
+        run = machine.run("until", begin)
+        trusted, error = diagnose(run).trusted, free_energy(run).error
+        if trusted and error <= until:
+            return run
+        left = max_sweeps - (machine.sweep - 1)
+        spent = machine.sweep
+        if trusted and left > 0:
+            # The error falls as 1/sqrt(sweeps); a tenth more spares a further round.
+            wanted = math.ceil(run.sweeps * (1.1 * (error / until) ** 2 - 1.0))
+            size = min(max(wanted, size // 2), left)
+            machine.expect(spent + size)
+        elif machine.counted * 3 <= left:
+            size = machine.counted * 2
+            machine.expect(spent + machine.counted + size)
+            machine.burn_in(machine.counted)
+        elif left > 0:
+            size = left
+            machine.expect(spent + size)
+        else:
+            return replace(run, stopped="limit")
+
+
+def resume(run: Run, sweeps: int, *, threads: int | None = None,
+           progress: Progress | None = None) -> Run:
+    """Count more sweeps of a run: the same bits as if it had never stopped.
+
+    Parameters
+    ----------
+    run : Run
+    sweeps : int
+        Further counted sweeps per chain.
+    threads, progress
+        As in `sample`.
+
+    Returns
+    -------
+    Run
+        The old sweeps and the new ones.
+    """
+    begin = time.perf_counter()
+    _whole("sweeps", sweeps, 1)
+    if run.posterior.dimension == 0:
+        return run
+    machine = _Machine(run.posterior, run.chains, run.seed, threads, progress)
+    try:
+        machine.restore(run)
+        machine.expect(run.state.sweep + sweeps)
+        machine.count(sweeps)
+        stopped = "sweeps"
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    finally:
+        machine.close()
+    return machine.run(stopped, begin, run.seconds)
+
+
+class _Machine:
+    """The chains of one run: compiled kernel, buffers, and the records of the counted sweeps."""
+
+    def __init__(self, posterior: Posterior, chains: int, seed: int, threads: int | None,
+                 progress: Progress | None) -> None:
+        from sampler import philox
+        from sampler.kernels import cpu
+        from sampler.kernels.problem import lower, step_limits
+
+        self.cpu, self.posterior, self.seed, self.progress = cpu, posterior, seed, progress
+        self.problem = lower(posterior, compiled=True)
+        self.limits = 4.0 * step_limits(posterior)
+        streams = (philox.START, philox.PRIOR, philox.WALK, philox.SWAP)
+        self.keys = [np.array([philox.stream_key(seed, s, c) for s in streams], dtype=np.uint64)
+                     for c in range(chains)]
+        self.pool = ThreadPoolExecutor(threads or min(chains, os.cpu_count() or 1))
+        self.sweep, self.total, self.counted, self.burnt = 1, 0, 0, 0
+        self.records: list[list[tuple[Array, ...]]] = []
+        self.pace = 20.0  # sweeps per slice, measured as we go
+        self.interrupted = False
+
+    # -- buffers --------------------------------------------------------------------------------
+
+    def _new_chain(self, replicas: int) -> Any:
+        from sampler.kernels.problem import aligned_zeros
+
+        problem, columns = self.problem, int(self.problem.padded[self.problem.block].sum())
+        return self.cpu.Chain(
+            np.zeros((replicas, self.posterior.dimension)), aligned_zeros((replicas, columns)),
+            aligned_zeros((replicas, len(problem.y))), np.zeros((replicas, len(problem.law))),
+            np.zeros(replicas), np.arange(replicas))
+
+    def _new_work(self) -> Any:
+        from sampler.kernels.problem import aligned_zeros
+
+        problem, free = self.problem, self.posterior.dimension
+        columns = int(problem.padded[problem.block].sum())
+        return self.cpu.Work(
+            aligned_zeros((columns,)), aligned_zeros((len(problem.y),)),
+            np.zeros(len(problem.law)), np.zeros(free + len(problem.fixed)), np.zeros(64),
+            np.zeros(free), np.zeros(free))
+
+    def _rebuild(self) -> None:
+        for chain, work in zip(self.chains, self.work, strict=True):
+            for r in range(len(chain.energy)):
+                self.cpu.rebuild(self.problem, chain, work, r)
+
+    # -- the life of a run ----------------------------------------------------------------------
+
+    def start(self, ladder: Ladder | None) -> None:
+        """Every replica from the prior; the ladder from the prior's own energy spread."""
+        self.fixed_ladder = ladder is not None
+        self.work = [self._new_work() for _ in self.keys]
+        self.betas = first_ladder(self._prior_energies()) if ladder is None else ladder.betas
+        self.chains = [self._new_chain(len(self.betas)) for _ in self.keys]
+        for c in range(len(self.chains)):
+            self._draw_starts(c)
+        second = self.betas[1]
+        shrink = np.sqrt(second / np.maximum(self.betas, second))
+        self.steps = np.clip(0.5 * shrink[:, None] * self.limits, 1e-6 * self.limits, self.limits)
+        self._forget()
+
+    def _draw(self, chain: Any, c: int, r: int, attempt: int, replica: int) -> float:
+        p = self.problem
+        self.cpu.draw_prior(p.kind, p.prior, p.below, p.above, attempt, replica,
+                            self.keys[c][0], chain.theta[r])
+        self.cpu.rebuild(p, chain, self.work[c], r)
+        return float(chain.energy[r])
+
+    def _prior_energies(self) -> Array:
+        chain = self._new_chain(1)
+        energies = np.array([self._draw(chain, 0, 0, 0, (1 << 20) + i) for i in range(256)])
+        attempt = 0
+        while not np.isfinite(energies).any():
+            attempt += 1
+            if attempt > _ATTEMPTS:
+                raise InputError(
+                    "prior", f"no finite energy in {attempt + 256} draws",
+                    "a prior that the data allow somewhere",
+                    "check units and ranges, and that a Poisson model cannot be negative")
+            energies[0] = self._draw(chain, 0, 0, attempt, 1 << 20)
+        return energies
+
+    def _draw_starts(self, c: int) -> None:
+        for r in range(len(self.betas)):
+            for attempt in range(_ATTEMPTS + 1):
+                if math.isfinite(self._draw(self.chains[c], c, r, attempt, r)):
+                    break
+            else:
+                raise InputError("prior", f"no finite energy in {_ATTEMPTS} draws",
+                                 "a prior that the data allow somewhere")
+
+    def expect(self, total: int) -> None:
+        """How many sweeps are planned, for the progress line."""
+        self.total = total
+
+    def burn_in(self, sweeps: int) -> None:
+        """Rounds that grow; after each, steps and ladder are tuned.  The last third runs with
+        what will be counted with, so that it is forgotten too."""
+        self._discard()
+        tuning = sweeps - sweeps // 3
+        sizes = [tuning // 20] * 4 + [tuning // 10] * 2
+        sizes += [(tuning - sum(sizes)) // 4] * 2
+        sizes.append(tuning - sum(sizes))
+        for k, size in enumerate(sizes):
+            if size:
+                energy = self._sweeps(size, "burn-in")
+                self._tune_steps()
+                if not self.fixed_ladder and k >= 3:
+                    self._tune_ladder(energy)
+        self._sweeps(sweeps // 3, "burn-in")
+        self.burnt = self.sweep - 1
+        self._forget()
+
+    def count(self, sweeps: int) -> None:
+        """Frozen steps and ladder: every sweep is kept."""
+        self._sweeps(sweeps, "counting", keep=True)
+
+    def run(self, stopped: str, begin: float, before: float = 0.0) -> Run:
+        """The Run so far."""
+        energy, replica, draws = (
+            np.stack([np.concatenate([record[k] for record in chain])
+                      for chain in self.records]) for k in range(3))
+        stack = {name: np.stack([getattr(chain, name) for chain in self.chains])
+                 for name in ("theta", "state", "quad", "energy", "rung")}
+        state = State(sweep=self.sweep, accepted=self.accepted.copy(),
+                      proposed=self.proposed.copy(), **stack)
+        return Run(self.posterior, self.betas.copy(), energy, replica, draws, self.steps.copy(),
+                   self.burnt, self.seed, stopped, before + time.perf_counter() - begin, state,
+                   _versions())
+
+    def restore(self, run: Run) -> None:
+        """Buffers as they were; columns follow from the parameters, bit for bit."""
+        state = run.state
+        self.fixed_ladder, self.betas, self.steps = True, run.betas.copy(), run.steps.copy()
+        self.work = [self._new_work() for _ in self.keys]
+        self.chains = [self._new_chain(len(run.betas)) for _ in self.keys]
+        for c, chain in enumerate(self.chains):
+            chain.theta[...] = state.theta[c]
+        self._rebuild()
+        for c, chain in enumerate(self.chains):
+            for name in ("state", "quad", "energy", "rung"):
+                getattr(chain, name)[...] = getattr(state, name)[c]
+        self.sweep, self.burnt, self.counted = state.sweep, run.burn_in, run.sweeps
+        self.accepted, self.proposed = state.accepted.copy(), state.proposed.copy()
+        self.records = [[(run.energy[c], run.replica[c], run.draws[c])]
+                        for c in range(run.chains)]
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self.pool.shutdown()
+
+    # -- sweeping -------------------------------------------------------------------------------
+
+    def _sweeps(self, count: int, words: str, keep: bool = False) -> Array:
+        """Advance all chains in slices; wall time decides only where the slices are cut."""
+        energies = []
+        while count > 0:
+            size = int(min(count, max(1.0, self.pace)))
+            begin = time.perf_counter()
+            slices = self._slice(size)
+            seconds = time.perf_counter() - begin
+            self.pace *= min(4.0, max(0.25, SLICE_SECONDS / max(seconds, 1e-6)))
+            count -= size
+            self.sweep += size
+            if keep:
+                self.counted += size
+                for chain, record in zip(self.records, slices, strict=True):
+                    chain.append(record)
+            else:
+                energies.append(np.stack([record[0] for record in slices]))
+            if self.progress is not None:
+                self.progress(self.sweep - 1, max(self.total, self.sweep - 1), words)
+            if self.interrupted:
+                raise KeyboardInterrupt
+        return np.concatenate(energies, axis=1) if energies else np.zeros((0, 0, 0))
+
+    def _slice(self, size: int) -> list[tuple[Array, ...]]:
+        """The same number of sweeps of every chain; an interrupt waits for all of them."""
+        jobs = [self.pool.submit(self._one, c, size) for c in range(len(self.chains))]
+        try:
+            wait(jobs)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            wait(jobs)
+        return [self._counted(*job.result()) for job in jobs]
+
+    def _one(self, c: int, size: int) -> tuple[Any, ...]:
+        rungs, free = self.steps.shape
+        energy = np.empty((size, rungs))
+        replica = np.empty((size, rungs), dtype=np.int16)
+        draws = np.empty((size, free))
+        accepted = np.zeros((rungs, free), dtype=np.int64)
+        proposed = np.zeros((rungs, free), dtype=np.int64)
+        self.cpu.sweeps(self.problem, self.chains[c], self.work[c], self.betas, self.steps,
+                        self.keys[c], self.sweep, energy, replica, draws, accepted, proposed)
+        return energy, replica, draws, accepted, proposed
+
+    def _counted(self, energy: Array, replica: Any, draws: Array, accepted: IntArray,
+                 proposed: IntArray) -> tuple[Array, ...]:
+        self.accepted += accepted
+        self.proposed += proposed
+        return energy, replica, draws
+
+    # -- tuning ---------------------------------------------------------------------------------
+
+    def _tune_steps(self) -> None:
+        """Scale each step by the law of a walk on a Gaussian: rate = (2/pi) arctan(2/step)."""
+        seen = self.proposed > 0
+        rate = (self.accepted + 0.5) / (self.proposed + 1.0)
+        factor = np.tan(0.5 * np.pi * rate) / math.tan(0.5 * math.pi * TARGET_ACCEPTANCE)
+        scaled = self.steps * np.clip(factor, 0.1, 10.0)
+        self.steps = np.where(seen, np.clip(scaled, 1e-12 * self.limits, self.limits), self.steps)
+        self._forget_acceptance()
+
+    def _tune_ladder(self, energy: Array) -> None:
+        old, oldest = self.betas, self.steps
+        self.betas = equalised(old, swap_acceptance(old, energy))
+        # Steps follow in log beta; the replicas come from the nearest old rung.
+        place = np.log(np.maximum(self.betas, 0.5 * old[1]))
+        grid = np.log(np.maximum(old, 0.5 * old[1]))
+        self.steps = np.exp(np.stack(
+            [np.interp(place, grid, np.log(oldest[:, p])) for p in range(oldest.shape[1])], axis=1))
+        nearest = np.abs(place[:, None] - grid[None, :]).argmin(axis=1)
+        if len(self.betas) != len(old):
+            for c, chain in enumerate(self.chains):
+                theta = chain.theta[chain.rung[nearest]]
+                self.chains[c] = self._new_chain(len(self.betas))
+                self.chains[c].theta[...] = theta
+            self._rebuild()
+        self._forget_acceptance()
+
+    def _forget_acceptance(self) -> None:
+        self.accepted = np.zeros(self.steps.shape, dtype=np.int64)
+        self.proposed = np.zeros(self.steps.shape, dtype=np.int64)
+
+    def _forget(self) -> None:
+        self._forget_acceptance()
+        self._discard()
+
+    def _discard(self) -> None:
+        self.records, self.counted = [[] for _ in self.keys], 0
+
+
+def _exact(posterior: Posterior, seed: int) -> Run:
+    """A model without free parameters: one energy, no run."""
+    energy = posterior.energy(np.zeros((1, 1, 1, 0)))
+    none = np.zeros((1, 1, 0))
+    state = State(0, none, none, none, energy[0], np.zeros((1, 1), dtype=np.int64),
+                  np.zeros((1, 0), dtype=np.int64), np.zeros((1, 0), dtype=np.int64))
+    return Run(posterior, np.ones(1), energy, np.zeros((1, 1, 1), dtype=np.int16), none,
+               np.zeros((1, 0)), 0, seed, "sweeps", 0.0, state, _versions())
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for name in ("bayesian-measurement", "numpy", "numba", "sympy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _check_numbers(sweeps: Any, until: Any, burn_in: Any, chains: Any, seed: Any, threads: Any,
+                   max_sweeps: Any) -> None:
+    for name, value, least in (("sweeps", sweeps, 1), ("burn_in", burn_in, 0),
+                               ("threads", threads, 1)):
+        if value is not None:
+            _whole(name, value, least)
+    _whole("chains", chains, 1, 1024)
+    _whole("max_sweeps", max_sweeps, 1)
+    _whole("seed", seed, 0, 2**64 - 1)
+    if isinstance(until, bool) or not isinstance(until, int | float) or not 0 < until < math.inf:
+        raise InputError("until", repr(until), "a wanted error of F in nats, > 0")
+
+
+def _whole(name: str, value: Any, least: int, most: int = 10**12) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not (
+            least <= value <= most):
+        raise InputError(name, repr(value), f"a whole number from {least} to {most}")

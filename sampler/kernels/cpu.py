@@ -1,0 +1,730 @@
+"""The compiled sweep: all numba code of the CPU sampler in one file, compiled once.
+
+One file, because numba's disk cache does not see edits in imported files.  The model reaches it
+as tables (`problem.Problem`) plus machine addresses of column functions; so a new formula
+compiles only itself.  `reference` takes the same decisions in plain NumPy.
+
+Vectorisation depends on four rules that cost a factor 5-15 each when broken: the magic-number
+rounding of `vexp2` must not be reassociated, reductions must be; loops start at 0 on slices;
+``out`` never overlaps an input.  A NaN must come out as NaN (no ``nnan``) and is stored as +inf
+energy, so that a crash is a rejection.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+# Kinds of prior, moves and noise laws; numba freezes them as constants at compile time, and a
+# test compares them with their definitions in priors, problem and data.
+UNIFORM, LOG_UNIFORM, NORMAL, GAMMA, INVERSE_GAMMA, BETA, BERNOULLI = range(7)
+WALK, LINEAR, FLIP = range(3)
+GAUSSIAN, GAUSSIAN_SCALED, POISSON = range(3)
+DRAWS = 4096
+REBUILD = 64  # columns and states are rebuilt at sweep numbers that are multiples of this
+
+LOG2E = 1.4426950408889634
+LN2 = 0.6931471805599453
+MAGIC = 1.5 * 2.0**52
+SCALAR = {"error_model": "numpy", "nogil": True, "cache": True, "_nrt": False}
+ROUNDED: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "fastmath": {"nsz", "contract"}}
+SUMMED: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "fastmath": {"reassoc", "nsz", "contract"}}
+
+
+class Chain(NamedTuple):
+    """State of one chain; the sweep writes in place."""
+
+    theta: Any    # (R, P) free parameters of each replica
+    columns: Any  # (R, C) columns of all summands
+    state: Any    # (R, N) model minus data (Gaussian) or model (Poisson)
+    quad: Any     # (R, B) half the weighted sum of squares, or the Poisson energy
+    energy: Any   # (R,) U
+    rung: Any     # (L,) which replica sits at each rung
+
+
+class Work(NamedTuple):
+    """Scratch of one thread."""
+
+    columns: Any  # (C,)
+    state: Any    # (N,)
+    quad: Any     # (B,)
+    values: Any   # (P + F,) parameters of the current replica
+    shape: Any    # (64,) arguments of a column function
+    u: Any        # (P,)
+    log_u: Any    # (P,)
+
+
+# ---- bits, exp2, log2 -------------------------------------------------------------------------
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _bits(typing: Any, value: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.IntType(64))
+
+    return types.int64(types.float64), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _double(typing: Any, value: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _call_column(typing: Any, address: Any, p: Any, cols: Any, ncols: Any, n: Any,
+                 out: Any) -> Any:
+    """Call ``int64 column(p, cols, ncols, n, out)`` at a machine address."""
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def data(k: int) -> Any:
+            return context.make_array(signature.args[k])(context, builder, args[k]).data
+
+        pointers = [data(1), data(2), data(5)]
+        i64 = ir.IntType(64)
+        kind = ir.FunctionType(i64, [pointers[0].type, pointers[1].type, i64, i64,
+                                     pointers[2].type])
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        return builder.call(function, [pointers[0], pointers[1], args[3], args[4], pointers[2]])
+
+    return types.int64(address, p, cols, ncols, n, out), emit
+
+
+@njit(**ROUNDED)
+def vexp2(u):
+    """2**u by a degree-11 polynomial on [-1/2, 1/2] (relative error 4e-18 before rounding)."""
+    clamped = -1020.0 if u < -1020.0 else u
+    clamped = 1023.0 if clamped > 1023.0 else clamped
+    shifted = clamped + MAGIC
+    f = clamped - (shifted - MAGIC)
+    p = 4.455817908336064493e-10
+    p = p * f + 7.0741942972885210056e-9
+    p = p * f + 1.0178057087733941105e-7
+    p = p * f + 1.3215432535912376166e-6
+    p = p * f + 1.5252733841556772589e-5
+    p = p * f + 0.00015403530463724354209
+    p = p * f + 0.0013333558146406470697
+    p = p * f + 0.0096181291075872566681
+    p = p * f + 0.055504108664821627039
+    p = p * f + 0.24022650695910159567
+    p = p * f + 0.69314718055994530925
+    p = p * f + 1.0
+    value = _double(_bits(p) + (_bits(shifted) << 52))
+    return np.inf if u > 1023.0 else value
+
+
+@njit(**ROUNDED)
+def vlog2(v):
+    """log2 v by exponent and a degree-8 series in ((m-1)/(m+1))**2; -inf at 0, NaN below."""
+    # Adding (1 - sqrt(1/2)) in units of the mantissa puts m in [sqrt(1/2), sqrt(2)).
+    b = _bits(v) + 0x00095F619980C433
+    e = (b >> 52) - 1023
+    m = _double(_bits(v) - (e << 52))
+    s = (m - 1.0) / (m + 1.0)
+    z = s * s
+    p = 0.19133171202266565708
+    p = p * z + 0.19113924798420680804
+    p = p * z + 0.22198980761494066452
+    p = p * z + 0.26230754806401315372
+    p = p * z + 0.3205989045353651296
+    p = p * z + 0.41219858307348607593
+    p = p * z + 0.57707801635569347752
+    p = p * z + 0.96179669392597548546
+    p = p * z + 2.8853900817779268147
+    value = e + s * p
+    value = -np.inf if v < 2.2250738585072014e-308 else value
+    value = np.nan if v < 0.0 else value
+    return v if v == np.inf or v != v else value
+
+
+# ---- random numbers ---------------------------------------------------------------------------
+
+_LOW = np.uint64(0xFFFFFFFF)
+_M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
+_W0, _W1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+_32, _12 = np.uint64(32), np.uint64(12)
+
+
+@njit(error_model="numpy", _nrt=False)
+def _round(c0, c1, c2, c3, k0, k1):
+    first, second = _M0 * c0, _M1 * c2
+    return (second >> _32) ^ c1 ^ k0, second & _LOW, (first >> _32) ^ c3 ^ k1, first & _LOW
+
+
+@njit(error_model="numpy", _nrt=False)
+def pair(sweep, replica, draw, key):
+    """Two uniforms in (0, 1) for one counter; the compiled `philox.uniforms`."""
+    t = np.uint64(sweep)
+    c0, c1, c2, c3 = t & _LOW, t >> _32, np.uint64(replica), np.uint64(draw)
+    k0, k1 = key & _LOW, key >> _32
+    for _ in range(10):
+        c0, c1, c2, c3 = _round(c0, c1, c2, c3, k0, k1)
+        k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+    return (((c0 << _32) | c1) >> _12) * 2.0**-52 + 2.0**-53, (
+        ((c2 << _32) | c3) >> _12) * 2.0**-52 + 2.0**-53
+
+
+@njit(error_model="numpy", _nrt=False, fastmath={"nsz", "contract"})
+def _block(sweep, replica, key, u, log_u):
+    """The first pair of every parameter: a step and the log of a threshold, vectorised."""
+    t = np.uint64(sweep)
+    low, high, who = t & _LOW, t >> _32, np.uint64(replica)
+    key0, key1 = key & _LOW, key >> _32
+    for i in range(u.shape[0]):
+        c0, c1, c2, c3 = low, high, who, np.uint64(i) * np.uint64(DRAWS)
+        k0, k1 = key0, key1
+        for _ in range(10):
+            first, second = _M0 * c0, _M1 * c2
+            c0, c1, c2, c3 = (second >> _32) ^ c1 ^ k0, second & _LOW, (
+                first >> _32) ^ c3 ^ k1, first & _LOW
+            k0, k1 = (k0 + _W0) & _LOW, (k1 + _W1) & _LOW
+        u[i] = (((c0 << _32) | c1) >> _12) * 2.0**-52 + 2.0**-53
+        log_u[i] = vlog2((((c2 << _32) | c3) >> _12) * 2.0**-52 + 2.0**-53) * LN2
+
+
+@njit(error_model="numpy", _nrt=False)
+def truncated_normal(mean, sd, lo, hi, sweep, replica, draw, key, now):
+    """Exact draw of a normal cut to [lo, hi] by rejection (Robert 1995); ``now`` if it fails."""
+    alpha, omega = (lo - mean) / sd, (hi - mean) / sd
+    inside = alpha <= 0.0 <= omega
+    near = alpha if alpha > 0.0 else (-omega if omega < 0.0 else 0.0)
+    width = omega - alpha
+    rate = 0.5 * (near + math.sqrt(near * near + 4.0))
+    flat = width < 2.0 if inside else width * rate < 2.0
+    for j in range(DRAWS):
+        u, v = pair(sweep, replica, draw + j, key)
+        if flat:
+            value = lo + (hi - lo) * u
+            z = alpha + width * u
+            accept = v < math.exp(0.5 * (near * near - z * z))
+        elif inside:
+            value = mean + sd * math.sqrt(-2.0 * math.log(u)) * math.cos(2.0 * math.pi * v)
+            accept = True
+        else:
+            # Exponential from the nearer bound, cut at the farther one.
+            z = -math.log1p(u * math.expm1(-rate * width)) / rate
+            accept = v < math.exp(-0.5 * (near + z - rate) ** 2)
+            value = lo + sd * z if alpha > 0.0 else hi - sd * z
+        if accept and lo <= value <= hi:
+            return value
+    return now
+
+
+@njit(error_model="numpy", _nrt=False)
+def log_concave_gamma(shape, slope, precision, sweep, replica, draw, key, now):
+    """Exact draw of v**(shape-1) exp(slope v - precision v**2/2), v > 0, shape > 1.
+
+    Rejection from an envelope of two tangents and a flat top, valid because the log density is
+    concave; about nine tries in ten are accepted.
+    """
+    k = shape - 1.0
+    root = math.sqrt(slope * slope + 4.0 * precision * k)
+    mode = 2.0 * k / (root - slope) if slope < 0.0 else (slope + root) / (2.0 * precision)
+    if not 0.0 < mode < np.inf:
+        return now
+    width = 1.0 / math.sqrt(precision + k / (mode * mode))
+    left = max(mode - 1.4142 * width, 0.25 * mode)
+    right = mode + 1.4142 * width
+    top = k * math.log(mode) + (slope - 0.5 * precision * mode) * mode
+    rise = k / left + slope - precision * left
+    fall = -(k / right + slope - precision * right)
+    h_left = k * math.log(left) + (slope - 0.5 * precision * left) * left - top
+    h_right = k * math.log(right) + (slope - 0.5 * precision * right) * right - top
+    a, b = left - h_left / rise, right + h_right / fall  # where the tangents reach the top
+    area_left = -math.expm1(-rise * a) / rise
+    area_top, area_right = b - a, 1.0 / fall
+    total = area_left + area_top + area_right
+    if not total < np.inf:
+        return now
+    for j in range(DRAWS // 2):
+        u, v = pair(sweep, replica, draw + 2 * j, key)
+        w, _ = pair(sweep, replica, draw + 2 * j + 1, key)
+        area = u * total
+        if area < area_left:
+            value = a + math.log1p(v * math.expm1(-rise * a)) / rise
+            bound = rise * (value - a)
+        elif area < area_left + area_top:
+            value = a + v * area_top
+            bound = 0.0
+        else:
+            value = b - math.log(v) / fall
+            bound = -fall * (value - b)
+        if value > 0.0:
+            height = k * math.log(value) + (slope - 0.5 * precision * value) * value - top
+            if math.log(w) < height - bound:
+                return value
+    return now
+
+
+@njit(error_model="numpy", _nrt=False)
+def _gamma(shape, sweep, replica, draw, key):
+    """Gamma(shape, rate 1) by Marsaglia and Tsang (2000)."""
+    boost = 1.0
+    if shape < 1.0:
+        u, _ = pair(sweep, replica, draw, key)
+        boost = u ** (1.0 / shape)
+        shape += 1.0
+    d = shape - 1.0 / 3.0
+    c = 1.0 / math.sqrt(9.0 * d)
+    for j in range(500):
+        u, v = pair(sweep, replica, draw + 1 + 2 * j, key)
+        w, _ = pair(sweep, replica, draw + 2 + 2 * j, key)
+        z = math.sqrt(-2.0 * math.log(u)) * math.cos(2.0 * math.pi * v)
+        cube = (1.0 + c * z) ** 3
+        if cube > 0.0 and math.log(w) < 0.5 * z * z + d - d * cube + d * math.log(cube):
+            return boost * d * cube
+    return np.nan
+
+
+@njit(**SCALAR)
+def draw_prior(kind, prior, below, above, sweep, replica, key, theta):
+    """One independent draw of every parameter from its prior; ordered groups are sorted."""
+    for p in range(theta.shape[0]):
+        one, two, lo, hi = prior[p, 0], prior[p, 1], prior[p, 2], prior[p, 3]
+        draw = p * DRAWS
+        u, _ = pair(sweep, replica, draw, key)
+        if kind[p] == UNIFORM:
+            theta[p] = lo + (hi - lo) * u
+        elif kind[p] == LOG_UNIFORM:
+            theta[p] = min(max(lo * math.exp(u * math.log(hi / lo)), lo), hi)
+        elif kind[p] == NORMAL:
+            theta[p] = truncated_normal(one, two, lo, hi, sweep, replica, draw, key, np.nan)
+        elif kind[p] == GAMMA:
+            theta[p] = _gamma(one, sweep, replica, draw, key) / two
+        elif kind[p] == INVERSE_GAMMA:
+            theta[p] = two / _gamma(one, sweep, replica, draw, key)
+        elif kind[p] == BETA:
+            a = _gamma(one, sweep, replica, draw, key)
+            theta[p] = a / (a + _gamma(two, sweep, replica, draw + DRAWS // 2, key))
+        else:
+            theta[p] = 1.0 if math.log(u) < one else 0.0
+    for p in range(theta.shape[0]):
+        if below[p] < 0 and above[p] >= 0:
+            _sort(theta, above, p)
+
+
+@njit(error_model="numpy", _nrt=False)
+def _sort(theta, above, first):
+    """Selection sort along one linked group."""
+    p = first
+    while above[p] >= 0:
+        smallest, q = p, above[p]
+        while q >= 0:
+            if theta[q] < theta[smallest]:
+                smallest = q
+            q = above[q]
+        theta[p], theta[smallest] = theta[smallest], theta[p]
+        p = above[p]
+
+
+# ---- loops over points ------------------------------------------------------------------------
+
+
+@njit(**SUMMED)
+def _squares(s, weight):
+    total = 0.0
+    for i in range(s.shape[0]):
+        total += weight[i] * s[i] * s[i]
+    return 0.5 * total
+
+
+@njit(**SUMMED)
+def _poisson(mu, y, weight):
+    total = 0.0
+    for i in range(mu.shape[0]):
+        m = mu[i]
+        counted = y[i] * LN2 * vlog2(m) if y[i] > 0.0 else 0.0
+        total += weight[i] * (m - counted) + (np.inf if m < 0.0 else 0.0)
+    return total
+
+
+@njit(**SUMMED)
+def _replaced_squares(out, base, new_amplitude, new, old_amplitude, old, weight):
+    """out = base with one summand replaced, and its energy, in one pass."""
+    total = 0.0
+    for i in range(out.shape[0]):
+        value = base[i] + (new_amplitude * new[i] - old_amplitude * old[i])
+        out[i] = value
+        total += weight[i] * value * value
+    return 0.5 * total
+
+
+@njit(**ROUNDED)
+def _replace(out, base, new_amplitude, new, old_amplitude, old):
+    for i in range(out.shape[0]):
+        out[i] = base[i] + (new_amplitude * new[i] - old_amplitude * old[i])
+
+
+@njit(**ROUNDED)
+def _replace_again(out, new_amplitude, new, old_amplitude, old):
+    for i in range(out.shape[0]):
+        out[i] += new_amplitude * new[i] - old_amplitude * old[i]
+
+
+@njit(**ROUNDED)
+def _copy(out, values):
+    for i in range(out.shape[0]):
+        out[i] = values[i]
+
+
+@njit(**ROUNDED)
+def _scaled(out, factor, values):
+    for i in range(out.shape[0]):
+        out[i] = factor * values[i]
+
+
+@njit(**ROUNDED)
+def _add(out, factor, values):
+    for i in range(out.shape[0]):
+        out[i] += factor * values[i]
+
+
+@njit(**SUMMED)
+def _products(g, s, weight):
+    """Weighted <g, g> and <g, s>."""
+    gg = 0.0
+    gs = 0.0
+    for i in range(g.shape[0]):
+        wg = weight[i] * g[i]
+        gg += wg * g[i]
+        gs += wg * s[i]
+    return gg, gs
+
+
+@njit(**SUMMED)
+def _added_squares(out, factor, g, weight):
+    """out += factor * g, and its energy, in one pass."""
+    total = 0.0
+    for i in range(out.shape[0]):
+        value = out[i] + factor * g[i]
+        out[i] = value
+        total += weight[i] * value * value
+    return 0.5 * total
+
+
+# ---- energy -----------------------------------------------------------------------------------
+
+
+@njit(error_model="numpy", _nrt=False)
+def _finite(value):
+    """NaN is stored as +inf: outside the support."""
+    return value if value == value else np.inf
+
+
+@njit(error_model="numpy", _nrt=False)
+def _quad(problem, b, s):
+    first = problem.start[b]
+    n = problem.padded[b]
+    weight = problem.weight[first:first + n]
+    if problem.law[b] == POISSON:
+        return _poisson(s, problem.y[first:first + n], weight)
+    return _squares(s, weight)
+
+
+@njit(error_model="numpy", _nrt=False)
+def _energy(problem, quad, values, p, value):
+    """Total U from the quads, with parameter p at ``value`` (p = -1: as it is)."""
+    total = 0.0
+    for b in range(problem.law.shape[0]):
+        if problem.law[b] == GAUSSIAN_SCALED:
+            k = problem.scale[b]
+            s = value if k == p else values[k]
+            total += problem.points[b] * math.log(s) + quad[b] / (s * s)
+        else:
+            total += quad[b]
+    return _finite(total)
+
+
+@njit(error_model="numpy", _nrt=False)
+def _amplitude(problem, s, values, p, value):
+    a = 1.0
+    for j in range(2):
+        k = problem.factor[s, j]
+        if k >= 0:
+            a *= value if k == p else values[k]
+    return a
+
+
+@njit(error_model="numpy", _nrt=False)
+def _column(problem, s, values, p, value, work, out):
+    """Evaluate one summand's column with parameter p at ``value``; 0 if it could not."""
+    for j in range(problem.where.shape[1]):
+        k = problem.where[s, j]
+        if k < 0:
+            break
+        work.shape[j] = value if k == p else values[k]
+    n = out.shape[0]
+    t = problem.table[s]
+    cols = problem.columns[t:t + problem.tables[s] * n]
+    return _call_column(problem.address[s], work.shape, cols, problem.tables[s], n, out)
+
+
+@njit(error_model="numpy", _nrt=False)
+def _load(problem, theta, values):
+    for p in range(theta.shape[0]):
+        values[p] = theta[p]
+    for f in range(problem.fixed.shape[0]):
+        values[theta.shape[0] + f] = problem.fixed[f]
+
+
+@njit(**SCALAR)
+def rebuild(problem, chain, work, r):
+    """Columns, state and energy of replica r from its parameters alone."""
+    _load(problem, chain.theta[r], work.values)
+    for b in range(problem.law.shape[0]):
+        first, n = problem.start[b], problem.padded[b]
+        s = chain.state[r, first:first + n]
+        if problem.law[b] == POISSON:
+            _scaled(s, 0.0, problem.y[first:first + n])
+        else:
+            _scaled(s, -1.0, problem.y[first:first + n])
+    for k in range(problem.block.shape[0]):
+        b = problem.block[k]
+        first, n = problem.start[b], problem.padded[b]
+        column = chain.columns[r, problem.out[k]:problem.out[k] + n]
+        if _column(problem, k, work.values, -1, 0.0, work, column) == 0:
+            _scaled(column, np.nan, column)
+        _add(chain.state[r, first:first + n], _amplitude(problem, k, work.values, -1, 0.0), column)
+    for b in range(problem.law.shape[0]):
+        first, n = problem.start[b], problem.padded[b]
+        chain.quad[r, b] = _quad(problem, b, chain.state[r, first:first + n])
+    chain.energy[r] = _energy(problem, chain.quad[r], work.values, -1, 0.0)
+
+
+# ---- moves ------------------------------------------------------------------------------------
+
+
+@njit(error_model="numpy", _nrt=False)
+def _walk_density(kind, one, two, value):
+    """Log prior in the coordinate of the walk (the log for LogUniform and InverseGamma)."""
+    if kind == NORMAL:
+        z = (value - one) / two
+        return -0.5 * z * z
+    if kind == GAMMA:
+        return (one - 1.0) * math.log(value) - two * value
+    if kind == INVERSE_GAMMA:
+        return -one * math.log(value) - two / value
+    if kind == BETA:
+        return (one - 1.0) * math.log(value) + (two - 1.0) * math.log1p(-value)
+    if kind == BERNOULLI:
+        return one if value == 1.0 else two
+    return 0.0
+
+
+@njit(error_model="numpy", _nrt=False)
+def _inside(problem, p, values, value):
+    """Is the value inside the support, and between its neighbours of an ordered group?"""
+    lo, hi = problem.prior[p, 2], problem.prior[p, 3]
+    if not lo <= value <= hi:
+        return False
+    if lo == 0.0 and value == 0.0 and (problem.kind[p] == GAMMA
+                                       or problem.kind[p] == INVERSE_GAMMA):
+        return False
+    if problem.below[p] >= 0 and not values[problem.below[p]] < value:
+        return False
+    return not (problem.above[p] >= 0 and not value < values[problem.above[p]])
+
+
+@njit(error_model="numpy", _nrt=False)
+def _propose(problem, chain, work, r, p, value):
+    """Energy of replica r with parameter p at ``value``; new columns and states stay in work."""
+    for b in range(problem.law.shape[0]):
+        work.quad[b] = chain.quad[r, b]
+    begin, end = problem.first[p], problem.first[p + 1]
+    last = -1
+    for row in range(begin, end):
+        k, changes = problem.touched[row, 0], problem.touched[row, 1]
+        b = problem.block[k]
+        first, n, o = problem.start[b], problem.padded[b], problem.out[k]
+        old = chain.columns[r, o:o + n]
+        new = old
+        if changes == 1:
+            new = work.columns[o:o + n]
+            if _column(problem, k, work.values, p, value, work, new) == 0:
+                return np.inf
+        a1 = _amplitude(problem, k, work.values, p, value)
+        a0 = _amplitude(problem, k, work.values, p, work.values[p])
+        out = work.state[first:first + n]
+        only = row + 1 == end or problem.block[problem.touched[row + 1, 0]] != b
+        if b != last:
+            base = chain.state[r, first:first + n]
+            if only and problem.law[b] != POISSON:
+                work.quad[b] = _replaced_squares(
+                    out, base, a1, new, a0, old, problem.weight[first:first + n])
+                last = b
+                continue
+            _replace(out, base, a1, new, a0, old)
+        else:
+            _replace_again(out, a1, new, a0, old)
+        if only:
+            work.quad[b] = _quad(problem, b, out)
+        last = b
+    return _energy(problem, work.quad, work.values, p, value)
+
+
+@njit(error_model="numpy", _nrt=False)
+def _commit(problem, chain, work, r, p, value, energy):
+    last = -1
+    for row in range(problem.first[p], problem.first[p + 1]):
+        k, b = problem.touched[row, 0], problem.block[problem.touched[row, 0]]
+        first, n, o = problem.start[b], problem.padded[b], problem.out[k]
+        if problem.touched[row, 1] == 1:
+            _copy(chain.columns[r, o:o + n], work.columns[o:o + n])
+        if b != last:
+            _copy(chain.state[r, first:first + n], work.state[first:first + n])
+            chain.quad[r, b] = work.quad[b]
+        last = b
+    chain.theta[r, p] = value
+    work.values[p] = value
+    chain.energy[r] = energy
+
+
+@njit(error_model="numpy", _nrt=False)
+def _metropolis(problem, chain, work, r, p, beta, step, u, log_u):
+    """One random-walk (or flip) proposal; returns 1 if accepted."""
+    old = work.values[p]
+    kind = problem.kind[p]
+    if problem.move[p] == FLIP:
+        value = 1.0 - old
+    elif kind == LOG_UNIFORM or kind == INVERSE_GAMMA:
+        value = old * vexp2(LOG2E * step * (2.0 * u - 1.0))
+    else:
+        value = old + step * (2.0 * u - 1.0)
+    if not _inside(problem, p, work.values, value):
+        return 0
+    energy = _propose(problem, chain, work, r, p, value)
+    one, two = problem.prior[p, 0], problem.prior[p, 1]
+    gain = (_walk_density(kind, one, two, value) - _walk_density(kind, one, two, old)
+            - beta * (energy - chain.energy[r]))
+    if log_u < gain:
+        _commit(problem, chain, work, r, p, value, energy)
+        return 1
+    return 0
+
+
+@njit(error_model="numpy", _nrt=False)
+def _direction(problem, chain, work, r, p, row):
+    """Derivative of the model with respect to a linear parameter on one data set, in work.state;
+    returns the row after the last one of that data set."""
+    b = problem.block[problem.touched[row, 0]]
+    first, n = problem.start[b], problem.padded[b]
+    g = work.state[first:first + n]
+    begin = row
+    while row < problem.first[p + 1] and problem.block[problem.touched[row, 0]] == b:
+        k = problem.touched[row, 0]
+        o = problem.out[k]
+        factor = _amplitude(problem, k, work.values, p, 1.0)
+        if row == begin:
+            _scaled(g, factor, chain.columns[r, o:o + n])
+        else:
+            _add(g, factor, chain.columns[r, o:o + n])
+        row += 1
+    return row
+
+
+@njit(error_model="numpy", _nrt=False)
+def _linear_draw(problem, chain, work, r, p, beta, sweep, key):
+    """Exact draw of a parameter that enters linearly, given all others."""
+    precision = 0.0
+    slope = 0.0
+    row = problem.first[p]
+    while row < problem.first[p + 1]:
+        b = problem.block[problem.touched[row, 0]]
+        first, n = problem.start[b], problem.padded[b]
+        row = _direction(problem, chain, work, r, p, row)
+        gg, gs = _products(work.state[first:first + n], chain.state[r, first:first + n],
+                           problem.weight[first:first + n])
+        k = problem.scale[b]
+        factor = beta if k < 0 else beta / (work.values[k] * work.values[k])
+        precision += factor * gg
+        slope += factor * gs
+    old = work.values[p]
+    value = _conditional(problem, p, precision, precision * old - slope, old, sweep, r, key)
+    if not (value == value) or value == old:
+        return
+    row = problem.first[p]
+    while row < problem.first[p + 1]:
+        b = problem.block[problem.touched[row, 0]]
+        first, n = problem.start[b], problem.padded[b]
+        row = _direction(problem, chain, work, r, p, row)
+        chain.quad[r, b] = _added_squares(
+            chain.state[r, first:first + n], value - old, work.state[first:first + n],
+            problem.weight[first:first + n])
+    chain.theta[r, p] = value
+    work.values[p] = value
+    chain.energy[r] = _energy(problem, chain.quad[r], work.values, -1, 0.0)
+
+
+@njit(error_model="numpy", _nrt=False)
+def _conditional(problem, p, precision, linear, now, sweep, replica, key):
+    """Draw from prior(v) exp(linear * v - precision * v**2 / 2)."""
+    one, two, lo, hi = (problem.prior[p, 0], problem.prior[p, 1], problem.prior[p, 2],
+                        problem.prior[p, 3])
+    draw = p * DRAWS
+    kind = problem.kind[p]
+    if not (0.0 <= precision < np.inf and -np.inf < linear < np.inf):
+        return now
+    if kind == NORMAL:
+        precision += 1.0 / (two * two)
+        linear += one / (two * two)
+    elif kind == GAMMA:
+        linear -= two
+        if one > 1.0:
+            return log_concave_gamma(one, linear, precision, sweep, replica, draw, key, now)
+    # Where the likelihood says nothing to rounding, the prior alone is drawn from.
+    if kind == UNIFORM and precision * (hi - lo) ** 2 + abs(linear) * (hi - lo) < 1e-16:
+        u, _ = pair(sweep, replica, draw, key)
+        return lo + (hi - lo) * u
+    if kind == GAMMA and linear < 0.0 and precision < 1e-16 * linear * linear:
+        u, _ = pair(sweep, replica, draw, key)
+        return math.log(u) / linear
+    return truncated_normal(linear / precision, 1.0 / math.sqrt(precision), lo, hi, sweep,
+                            replica, draw, key, now)
+
+
+@njit(**SCALAR)
+def sweeps(problem, chain, work, betas, steps, keys, start, energies, replicas, draws, accepted,
+           proposed):
+    """Sweeps start, start + 1, ...: every replica moves, is recorded, then neighbours exchange.
+
+    energies, replicas (sweeps, L) and draws (sweeps, P) are written for each sweep; accepted
+    and proposed (L, P) are added to.
+    """
+    rungs, free = betas.shape[0], chain.theta.shape[1]
+    for t in range(energies.shape[0]):
+        sweep = start + t
+        for level in range(rungs):
+            r = chain.rung[level]
+            if betas[level] == 0.0:
+                draw_prior(problem.kind, problem.prior, problem.below, problem.above, sweep, r,
+                           keys[1], chain.theta[r])
+                rebuild(problem, chain, work, r)
+            else:
+                if sweep % REBUILD == 0:
+                    rebuild(problem, chain, work, r)
+                _load(problem, chain.theta[r], work.values)
+                _block(sweep, r, keys[2], work.u, work.log_u)
+                for p in range(free):
+                    if problem.move[p] == LINEAR:
+                        _linear_draw(problem, chain, work, r, p, betas[level], sweep, keys[2])
+                    else:
+                        proposed[level, p] += 1
+                        accepted[level, p] += _metropolis(
+                            problem, chain, work, r, p, betas[level], steps[level, p],
+                            work.u[p], work.log_u[p])
+        for level in range(rungs):
+            energies[t, level] = chain.energy[chain.rung[level]]
+            replicas[t, level] = chain.rung[level]
+        _copy(draws[t], chain.theta[chain.rung[rungs - 1]])
+        for level in range(sweep % 2, rungs - 1, 2):
+            hot, cold = chain.rung[level], chain.rung[level + 1]
+            u, _ = pair(sweep, level, 0, keys[3])
+            gain = (betas[level + 1] - betas[level]) * (chain.energy[cold] - chain.energy[hot])
+            if math.log(u) < gain:
+                chain.rung[level], chain.rung[level + 1] = cold, hot

@@ -1,0 +1,245 @@
+"""The compiled kernel against the plain one: same state in, same decisions out.
+
+Not statistical: both take their numbers from the same counters, so every accepted proposal,
+every exchange and every exact draw must agree, sweep by sweep, except in a sweep where a
+decision hangs on the last digits (|ln u - gain| < 1e-9; about one in 1e6 sweeps, and skipped).
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from sampler import data as data_module
+from sampler import philox, priors, shapes
+from sampler.data import Data
+from sampler.kernels import cpu, problem, reference
+from sampler.model import Model
+from sampler.posterior import Posterior, joint
+from sampler.priors import (
+    Bernoulli,
+    Beta,
+    Gamma,
+    InverseGamma,
+    LogUniform,
+    Normal,
+    Ordered,
+    Uniform,
+)
+
+RUNGS, SWEEPS = 24, 200
+X = np.linspace(0.0, 3.0, 21)
+SHAPES = [shapes.gaussian, shapes.lorentzian, shapes.pseudo_voigt, shapes.exponential,
+          shapes.stretched_exponential, shapes.recovery, shapes.stretched_recovery,
+          shapes.constant, shapes.linear, shapes.polynomial(2)]
+LAWS = ["known", "unknown", "factor", "poisson"]
+KINDS = [Uniform(0.1, 3.0), LogUniform(0.05, 3.0), Normal(1.0, 0.5), Normal(0.5, 0.5, lo=0.2),
+         Gamma(3.0, 2.0), Gamma(0.7, 1.0), InverseGamma(3.0, 2.0), Beta(2.0, 1.5),
+         Bernoulli(0.5)]
+
+
+def measured(law: str) -> Data:
+    """Synthetic, fixed; the sampler's decisions matter here, not the fit."""
+    y = np.round(3.0 + 2.0 * np.sin(2.0 * X))
+    spread = 0.4 + 0.1 * np.cos(X)
+    match law:
+        case "known":
+            return Data(X, y, noise=spread)
+        case "unknown":
+            return Data(X, y, noise=LogUniform(0.05, 5.0))
+        case "factor":
+            return Data(X, y, noise=InverseGamma(3.0, 2.0), sigma=spread)
+        case _:
+            return Data(X, y, noise="poisson")
+
+
+class Pair:
+    """Both kernels on one posterior."""
+
+    def __init__(self, posterior: Posterior, seed: int = 3) -> None:
+        self.posterior, self.seed = posterior, seed
+        self.p = problem.lower(posterior, compiled=True)
+        d, n = posterior.dimension, len(self.p.y)
+        c = int(self.p.padded[self.p.block].sum())
+        zeros = problem.aligned_zeros
+        self.chain = cpu.Chain(np.zeros((RUNGS, d)), zeros((RUNGS, c)), zeros((RUNGS, n)),
+                               np.zeros((RUNGS, len(self.p.law))), np.zeros(RUNGS),
+                               np.arange(RUNGS))
+        self.work = cpu.Work(zeros((c,)), zeros((n,)), np.zeros(len(self.p.law)),
+                             np.zeros(d + len(self.p.fixed)), np.zeros(64), np.zeros(d),
+                             np.zeros(d))
+        self.betas = np.concatenate([[0.0], 1.5 ** np.arange(2.0 - RUNGS, 1.0)])
+        limits = problem.step_limits(posterior)
+        shrink = np.minimum(1.0, 0.2 / np.sqrt(np.maximum(self.betas, 1e-4)))
+        self.steps = shrink[:, None] * limits
+        streams = (philox.START, philox.PRIOR, philox.WALK, philox.SWAP)
+        self.keys = np.array([philox.stream_key(seed, s) for s in streams], dtype=np.uint64)
+        self._start()
+
+    def _start(self) -> None:
+        for r in range(RUNGS):
+            for attempt in range(1000):
+                cpu.draw_prior(self.p.kind, self.p.prior, self.p.below, self.p.above, attempt, r,
+                               self.keys[0], self.chain.theta[r])
+                again = reference.draw_prior_at(self.p, attempt, r, int(self.keys[0]))
+                np.testing.assert_allclose(self.chain.theta[r], again, rtol=1e-12)
+                cpu.rebuild(self.p, self.chain, self.work, r)
+                if np.isfinite(self.chain.energy[r]):
+                    break
+
+    def compiled(self, number: int) -> tuple[np.ndarray, ...]:
+        shape = self.steps.shape
+        out = (np.empty((1, RUNGS)), np.empty((1, RUNGS), np.int16), np.empty((1, shape[1])),
+               np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+        cpu.sweeps(self.p, self.chain, self.work, self.betas, self.steps, self.keys, number, *out)
+        return out
+
+    def locked(self, sweeps: int) -> int:
+        """Run both, sweep by sweep from the same state; the number of sweeps compared."""
+        compared = 0
+        for number in range(1, sweeps + 1):
+            theta, rung = self.chain.theta.copy(), self.chain.rung.copy()
+            energy, replica, draw, accepted, _ = self.compiled(number)
+            trace = reference.sweep(self.posterior, self.p, theta, rung, self.betas, self.steps,
+                                    self.seed, 0, number)
+            if trace.margin < 1e-9:
+                continue
+            compared += 1
+            np.testing.assert_array_equal(replica[0], trace.replica)
+            np.testing.assert_array_equal(accepted, trace.accepted)
+            np.testing.assert_array_equal(self.chain.rung, rung)
+            np.testing.assert_allclose(draw[0], trace.draw, rtol=1e-9, atol=1e-12)
+            same = np.isinf(energy[0]) & np.isinf(trace.energy)
+            with np.errstate(invalid="ignore"):
+                off = np.abs(energy[0] - trace.energy) / (1.0 + np.abs(trace.energy))
+            assert np.all(same | (off < 1e-12)), (number, off.max())
+        self._states_are_models()
+        return compared
+
+    def _states_are_models(self) -> None:
+        for b, block in enumerate(self.posterior.blocks):
+            first = self.p.start[b]
+            state = self.chain.state[:, first:first + block.data.size]
+            model = self.posterior.predict(self.chain.theta, block=b)
+            if block.data.law != data_module.POISSON:
+                model = model - block.data.y
+            ok = np.isfinite(model).all(axis=1)
+            scale = 1.0 + np.abs(model[ok]).max()
+            assert np.abs(state[ok] - model[ok]).max() < 1e-9 * scale
+
+
+def rotated(formula: shapes.Formula, K: int, turn: int) -> Model:
+    """K components; component k's parameter j has prior kind number (turn + 3k + j)."""
+    model = Model.repeated(K, formula, "part", **{n: (0.1, 3.0) for n in formula.parameters})
+    changes = {f"part{k + 1}_{n}": KINDS[(turn + 3 * k + j) % len(KINDS)]
+               for k in range(K) for j, n in enumerate(formula.parameters)}
+    return model.with_priors(changes)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("formula", SHAPES, ids=lambda f: f.name)
+def test_same_decisions_for_every_shape_noise_law_and_prior(formula, law):
+    """K = 1 and 3 under all nine kinds of prior on every parameter (three turns of three)."""
+    background = Model.single(shapes.constant, prefix="base_", offset=(0.5, 6.0))
+    for K, turn in itertools.product((1, 3), range(0, len(KINDS), 3)):
+        model = background + rotated(formula, K, turn)
+        assert Pair(Posterior(model, measured(law))).locked(SWEEPS // 2) > SWEEPS // 2 - 5
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_same_decisions_for_mixed_shapes_shared_fixed_and_ordered(law):
+    """A Gaussian and two pseudo-Voigts of one shared width, ordered centres, a fixed slope."""
+    width = {"width": LogUniform(0.1, 1.0)}
+    model = (Model.single(shapes.linear, offset=(0.5, 6.0), slope=-0.1)
+             + Model.single(shapes.gaussian, prefix="main_", height=Gamma(2, 1), center=(0, 3),
+                            width="width", priors=width)
+             + Model.repeated(2, shapes.pseudo_voigt, height=(0, 4), mixing=Beta(1.0, 2.0),
+                              center=Ordered(Uniform(0, 3)), width="width", priors=width))
+    pair = Pair(Posterior(model, measured(law)))
+    assert pair.locked(SWEEPS) > SWEEPS - 5
+    names = pair.posterior.names
+    first, second = names.index("peak1_center"), names.index("peak2_center")
+    assert np.all(pair.chain.theta[:, first] < pair.chain.theta[:, second])
+
+
+def test_same_decisions_for_joint_data_with_selection():
+    """Two data sets of different noise laws sharing a centre; a 0/1 switch on one line."""
+    import sympy as sp
+
+    x, g, h, c = sp.symbols("x g h c", real=True)
+    switched = shapes.Formula("switched", g * h * sp.exp(-(x - c) ** 2), ("g", "h", "c"))
+    base = Model.single(shapes.constant, offset=(0.5, 6.0))
+    line = Model.single(switched, g=Bernoulli(0.4), h=Normal(1.0, 1.0), c=(0.0, 3.0))
+    one = Posterior(base + line, measured("unknown"))
+    two = Posterior((base + line).renamed(h="h_b", offset="offset_b"), measured("poisson"))
+    pair = Pair(joint(one, two))
+    assert pair.locked(SWEEPS) > SWEEPS - 5
+    assert set(np.unique(pair.chain.theta[:, pair.posterior.names.index("g")])) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("broken", ["sign of the exchange", "beta off by one", "stale step"])
+def test_a_broken_twin_is_caught(broken, monkeypatch):
+    """The comparison has power: three planted defects in the plain kernel all show."""
+    pair = Pair(Posterior(rotated(shapes.gaussian, 3, 0), measured("known")))
+    if broken == "sign of the exchange":
+        good = reference._exchange
+        monkeypatch.setattr(reference, "_exchange",
+                            lambda rung, energy, *rest: good(rung, -energy, *rest))
+    elif broken == "beta off by one":
+        good_sweep = reference.sweep
+        monkeypatch.setattr(
+            reference, "sweep", lambda po, pr, th, ru, betas, *rest: good_sweep(
+                po, pr, th, ru, np.concatenate([betas[:2], betas[1:-1]]), *rest))
+    else:
+        good_step = reference._step
+        monkeypatch.setattr(reference, "_step",
+                            lambda pr, p, old, step, u: good_step(pr, p, old, 1.01 * step, u))
+    with pytest.raises(AssertionError):
+        pair.locked(SWEEPS)
+
+
+def test_constants_of_the_compiled_file_are_those_of_the_others():
+    for module in (priors, problem, data_module):
+        for name in ("UNIFORM", "LOG_UNIFORM", "NORMAL", "GAMMA", "INVERSE_GAMMA", "BETA",
+                     "BERNOULLI", "WALK", "LINEAR", "FLIP", "GAUSSIAN", "GAUSSIAN_SCALED",
+                     "POISSON"):
+            if hasattr(module, name):
+                assert getattr(module, name) == getattr(cpu, name)
+    assert cpu.DRAWS == philox.DRAWS
+
+
+def test_philox_known_answers_and_compiled_twin():
+    """The three published vectors of Random123 for philox4x32-10."""
+    full, pi = 0xFFFFFFFF, (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344)
+    known = [
+        ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
+        ((full,) * 4, (full, full), (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
+        (pi, (0xA4093822, 0x299F31D0), (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1))]
+    for counter, key, words in known:
+        assert tuple(int(w) for w in philox.philox4x32(counter, key)) == words
+    key = philox.stream_key(7, philox.WALK, 2)
+    for sweep in (0, 1, 2**32 - 1, 2**32, 2**40 + 5):
+        assert cpu.pair(sweep, 3, 4096, np.uint64(key)) == tuple(
+            float(u) for u in philox.uniforms(sweep, 3, 4096, key))
+
+
+def test_no_counter_is_used_twice_in_a_small_run():
+    """Every (stream, chain) key differs, and draws of different parameters never overlap."""
+    keys = [philox.stream_key(seed, stream, chain) for seed in range(20)
+            for stream in range(1, 6) for chain in range(8)]
+    assert len(set(keys)) == len(keys)
+    # 32-bit draw counter: block-allocated per parameter.
+    assert 200 * philox.DRAWS < 2**32
+
+
+def test_exp2_and_log2_are_good_to_rounding():
+    """Against NumPy on a fixed grid; special values as IEEE has them."""
+    u = np.linspace(-1019.5, 1022.9, 20001)
+    ours = np.array([cpu.vexp2(v) for v in u])
+    assert np.max(np.abs(ours / np.exp2(u) - 1.0)) < 4.5e-16
+    v = np.concatenate([np.geomspace(1e-300, 1e300, 20001), 1.0 + np.linspace(-1e-3, 1e-3, 999)])
+    logs = np.array([cpu.vlog2(w) for w in v])
+    assert np.max(np.abs(logs - np.log2(v)) / np.maximum(np.abs(np.log2(v)), 1.0)) < 4.5e-16
+    assert np.isnan(cpu.vexp2(np.nan)) and np.isnan(cpu.vlog2(np.nan))
+    assert np.isnan(cpu.vlog2(-1.0)) and cpu.vlog2(0.0) == -np.inf
+    assert cpu.vexp2(5000.0) == np.inf and cpu.vexp2(-np.inf) < 1e-300
