@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sampler.evidence import free_energy_along as free_energy_along
     from sampler.evidence import thermodynamic_integration as thermodynamic_integration
     from sampler.exchange import Run as Run
+    from sampler.exchange import metropolis as metropolis
     from sampler.exchange import resume as resume
     from sampler.exchange import sample as sample
     from sampler.ladder import Ladder as Ladder
@@ -56,7 +57,7 @@ _HOME = {
     "Data": "data", "Diagnosis": "diagnostics", "diagnose": "diagnostics", "InputError": "errors",
     "FreeEnergy": "evidence", "free_energy": "evidence", "free_energy_along": "evidence",
     "thermodynamic_integration": "evidence",
-    "Run": "exchange", "resume": "exchange", "sample": "exchange", "Ladder": "ladder",
+    "Run": "exchange", "metropolis": "exchange", "resume": "exchange", "sample": "exchange", "Ladder": "ladder",
     "Model": "model", "parse_formula": "parsing", "Posterior": "posterior", "joint": "posterior",
     "Bernoulli": "priors", "Beta": "priors", "Gamma": "priors", "InverseGamma": "priors",
     "LogUniform": "priors", "Normal": "priors", "Ordered": "priors", "Uniform": "priors",

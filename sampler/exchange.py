@@ -149,7 +149,7 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
         burn_in = 2000 if sweeps is None else max(2000, sweeps // 4)
     machine = _Machine(posterior, chains, seed, threads, progress)
     try:
-        machine.start(ladder)
+        machine.start(None if ladder is None else ladder.betas)
         machine.expect(burn_in + (sweeps or FIRST_COUNT))
         machine.burn_in(burn_in)
         if sweeps is not None:
@@ -229,6 +229,45 @@ def resume(run: Run, sweeps: int, *, threads: int | None = None,
     return machine.run(stopped, begin, run.seconds)
 
 
+def metropolis(posterior: Posterior, sweeps: int, *, burn_in: int = 2000, chains: int = 4,
+               seed: int = 0, threads: int | None = None,
+               progress: Progress | None = None) -> Run:
+    """Plain one-parameter Metropolis at beta = 1, started from the prior: the lesson's control.
+
+    No exchange and no exact draws, so it shows what a single temperature does; it gives no
+    free energy.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    sweeps : int
+        Counted sweeps per chain.
+    burn_in, chains, seed, threads, progress
+        As in `sample`; a seed's chains never share numbers with each other.
+
+    Returns
+    -------
+    Run
+        With one rung, beta = 1.
+    """
+    begin = time.perf_counter()
+    _check_numbers(sweeps, 0.1, burn_in, chains, seed, threads, 1)
+    machine = _Machine(posterior, chains, seed, threads, progress)
+    try:
+        machine.problem.move[machine.problem.move == machine.cpu.LINEAR] = machine.cpu.WALK
+        machine.start(np.ones(1))
+        machine.expect(burn_in + sweeps)
+        machine.burn_in(burn_in)
+        machine.count(sweeps)
+        return machine.run("sweeps", begin)
+    except KeyboardInterrupt:
+        if not machine.counted:
+            raise
+        return machine.run("interrupted", begin)
+    finally:
+        machine.close()
+
+
 class _Machine:
     """The chains of one run: compiled kernel, buffers, and the records of the counted sweeps."""
 
@@ -278,15 +317,15 @@ class _Machine:
 
     # -- the life of a run ----------------------------------------------------------------------
 
-    def start(self, ladder: Ladder | None) -> None:
+    def start(self, betas: Array | None) -> None:
         """Every replica from the prior; the ladder from the prior's own energy spread."""
-        self.fixed_ladder = ladder is not None
+        self.fixed_ladder = betas is not None
         self.work = [self._new_work() for _ in self.keys]
-        self.betas = first_ladder(self._prior_energies()) if ladder is None else ladder.betas
+        self.betas = first_ladder(self._prior_energies()) if betas is None else betas
         self.chains = [self._new_chain(len(self.betas)) for _ in self.keys]
         for c in range(len(self.chains)):
             self._draw_starts(c)
-        second = self.betas[1]
+        second = self.betas[min(1, len(self.betas) - 1)]
         shrink = np.sqrt(second / np.maximum(self.betas, second))
         self.steps = np.clip(0.5 * shrink[:, None] * self.limits, 1e-6 * self.limits, self.limits)
         self._forget()

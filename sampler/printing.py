@@ -188,11 +188,27 @@ class _Printer:
         return (" + " if e.is_Add else " * ").join(self.visit(a) for a in [*groups, *rest])
 
     def _call(self, e: Any) -> str:
+        if isinstance(e, sp.Piecewise):
+            return self._piecewise(e)
         name = _SCALAR_CALL.get(e.func)
         if name is None:
             known = ", ".join(sorted(f.__name__ for f in _SCALAR_CALL))
             raise InputError("formula", f"the function {e.func}", f"one of {known}")
         return f"{name}({self.visit(e.args[0])})"
+
+
+    def _piecewise(self, e: Any) -> str:
+        code = "math.nan"
+        for value, condition in reversed(e.args):
+            if condition is sp.true:
+                code = self.visit(value)
+            elif isinstance(condition, sp.StrictLessThan | sp.LessThan
+                            | sp.StrictGreaterThan | sp.GreaterThan):
+                test = f"{self.visit(condition.lhs)} {condition.rel_op} {self.visit(condition.rhs)}"
+                code = f"({self.visit(value)} if {test} else {code})"
+            else:
+                raise InputError("formula", f"the condition {condition}", "a comparison with < or >")
+        return code
 
 
 class _Log2(sp.Function):  # type: ignore[misc]

@@ -1,0 +1,30 @@
+"""One look for all figures: sizes, and the colour-blind-safe palette of Okabe and Ito."""
+
+from __future__ import annotations
+
+from typing import Any
+
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+STYLE = {
+    "font.size": 9.0, "axes.labelsize": 9.0, "axes.titlesize": 9.5, "legend.fontsize": 8.0,
+    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+    "axes.titlelocation": "left", "lines.linewidth": 1.4, "savefig.dpi": 200,
+    "errorbar.capsize": 2.0,
+}
+
+
+def panels(rows: int, columns: int, width: float = 7.0, height: float = 5.0) -> Any:
+    """A figure with a grid of axes, ``(figure, axes (rows, columns))``; sizes in inches."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def label_panels(axes: Any) -> None:
+    """(a), (b), (c) in front of the panel titles."""
+    for k, ax in enumerate(axes.flat):
+        ax.set_title(f"({chr(97 + k)}) {ax.get_title(loc='left')}", loc="left")

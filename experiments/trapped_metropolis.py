@@ -1,0 +1,234 @@
+"""Plain Metropolis gets trapped, exchange Monte Carlo does not: what is true of it, measured.
+
+Figure: orderings visited and energies reached by both samplers on the spectrum of Nagata, Sugita
+and Okada (Neural Networks 28 (2012) 82, the figure that contrasts the two trajectories), and a
+two-mode benchmark with known answer (benchmark I of Nabika et al., arXiv 2502.17858).
+
+The paper's: the spectral problem and the qualitative claim that Metropolis stays in one mode while
+exchange mixes; the energy of the two-mode benchmark.
+
+Ours: chains, sweeps and seeds; the quieter spectrum (noise 0.02); the exact answers of the
+benchmark by error functions; the comparison of the exchange rate with the exact law.
+
+What may be claimed: at noise 0.1 plain Metropolis does *not* fail in energy.  It finds the right
+energy in one of the 3! = 6 equivalent orderings and stays there.  At noise 0.02 it is really
+trapped: many chains end thousands of nats too high.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments import nagata2012_number_of_peaks as nagata
+from experiments.claims import Claim
+
+Array = NDArray[np.float64]
+SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Our settings throughout; the problem itself is Nagata's."""
+
+    metropolis_chains: int = 20
+    metropolis_burn_in: int = 5_000
+    metropolis_sweeps: int = 15_000
+    exchange_burn_in: int = 2_000
+    exchange_sweeps: int = 8_000
+    quiet_noise: float = 0.02
+    quiet_chains: int = 16
+    quiet_burn_in: int = 1_500
+    quiet_sweeps: int = 3_000
+    quiet_rungs: int = 32
+    law_sweeps: int = 20_000
+    bimodal_sweeps: int = 20_000
+    seed: int = 1996
+
+
+SETTINGS = Settings()
+QUICK = Settings(metropolis_chains=4, metropolis_burn_in=100, metropolis_sweeps=200,
+                 exchange_burn_in=200, exchange_sweeps=300, quiet_chains=4, quiet_burn_in=100,
+                 quiet_sweeps=200, law_sweeps=300, bimodal_sweeps=500)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the figure and the table need."""
+
+    settings: dict[str, Any]
+    metropolis_energy: Array     # mean U of each Metropolis chain, noise 0.1
+    metropolis_orderings: Array  # how many of the six orderings each visited
+    exchange_orderings: Array    # share of sweeps in each of the six orderings
+    exchange_round_trips: int
+    trace_metropolis: Array      # centre of the first peak along one chain
+    trace_exchange: Array
+    quiet_metropolis: Array      # mean U over the last half of each chain, noise 0.02
+    quiet_exchange: Array        # of the exchange run's chains, all sweeps
+    quiet_round_trips: int
+    swap_rate: Array             # K = 3, ratio 1.5
+    law: float
+    bimodal_F: float
+    bimodal_error: float
+    bimodal_exact: float
+    bimodal_left: float
+    bimodal_left_error: float
+    bimodal_left_exact: float
+
+
+def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
+    """Metropolis and exchange on the same posteriors."""
+    from sampler import Ladder, diagnose, metropolis, sample
+    from sampler.diagnostics import round_trips
+
+    loud = nagata.posterior(3, nagata.SETTINGS)
+    plain = metropolis(loud, settings.metropolis_sweeps, burn_in=settings.metropolis_burn_in,
+                       chains=settings.metropolis_chains, seed=settings.seed, progress=progress)
+    mixed = sample(loud, settings.exchange_sweeps, burn_in=settings.exchange_burn_in, chains=1,
+                   seed=settings.seed, ladder=Ladder.geometric(24, 1.5), progress=progress)
+    quiet = nagata.posterior(3, replace(nagata.SETTINGS, noise=settings.quiet_noise))
+    stuck = metropolis(quiet, settings.quiet_sweeps, burn_in=settings.quiet_burn_in,
+                       chains=settings.quiet_chains, seed=settings.seed + 1, progress=progress)
+    free = sample(quiet, settings.quiet_sweeps, burn_in=settings.quiet_burn_in, chains=4,
+                  seed=settings.seed + 1, ladder=Ladder.geometric(settings.quiet_rungs, 1.5),
+                  progress=progress)
+    law_run = sample(loud, settings.law_sweeps, burn_in=settings.metropolis_burn_in,
+                     seed=settings.seed + 2, ladder=Ladder.geometric(24, 1.5), progress=progress)
+    half = settings.quiet_sweeps // 2
+    return Result(
+        settings=asdict(settings),
+        metropolis_energy=plain.energy[..., -1].mean(axis=1),
+        metropolis_orderings=np.array([np.count_nonzero(_shares(d)) for d in plain.draws], float),
+        exchange_orderings=_shares(mixed.draws[0]),
+        exchange_round_trips=int(diagnose(mixed).round_trips),
+        trace_metropolis=plain.draws[0, ::20, 2], trace_exchange=mixed.draws[0, ::10, 2],
+        quiet_metropolis=stuck.energy[:, half:, -1].mean(axis=1),
+        quiet_exchange=free.energy[..., -1].mean(axis=1),
+        quiet_round_trips=int(round_trips(free.replica)), swap_rate=law_run.swap_rate,
+        law=nagata.exchange_law(1.5), **_bimodal(settings, progress))
+
+
+def _shares(draws: Array) -> Array:
+    """Share of the sweeps in each of the six orderings of the three centres, (6,)."""
+    order = np.argsort(draws[:, 2::3], axis=1)
+    return np.array([np.mean(np.all(order == p, axis=1)) for p in permutations(range(3))])
+
+
+def bimodal_posterior() -> Any:
+    """Two modes on the unit square, written as two data points with piecewise residuals."""
+    import sympy as sp
+
+    from sampler import Data, Formula, Model, Posterior
+
+    x, s, t = sp.symbols("x s t", real=True)
+    half, quarter = sp.Rational(1, 2), sp.Rational(1, 4)
+    across = sp.Piecewise((sp.sqrt(sp.Rational(1001, 1000)) * (s - quarter), s < half),
+                          (sp.sqrt((s - 3 * quarter) ** 2 + sp.Rational(1, 16000)), True))
+    formula = Formula("two_modes", (1 - x) * (t - half) + x * across, ("s", "t"))
+    # U = 300 * 100 * r**2 = r**2 / (2 sigma**2).
+    data = Data([0.0, 1.0], [0.0, 0.0], noise=60_000.0**-0.5)
+    return Posterior(Model.single(formula, s=(0, 1), t=(0, 1)), data)
+
+
+def bimodal_exact() -> tuple[float, float]:
+    """F~ and the mass of the left mode, by error functions."""
+    from scipy.special import erf
+
+    def gauss(precision: float, lo: float, hi: float) -> float:
+        root = np.sqrt(precision)
+        return float(np.sqrt(np.pi) / (2 * root) * (erf(root * hi) - erf(root * lo)))
+
+    c = 30_000.0
+    up = gauss(c, -0.5, 0.5)
+    left = gauss(1.001 * c, -0.25, 0.25) * up
+    right = gauss(c, -0.25, 0.25) * up * np.exp(-c * 0.001 / 16)
+    return float(-np.log(left + right)), float(left / (left + right))
+
+
+def _bimodal(settings: Settings, progress: Any) -> dict[str, float]:
+    from sampler import free_energy, sample
+    from sampler.diagnostics import effective_sample_size
+
+    run = sample(bimodal_posterior(), settings.bimodal_sweeps, seed=settings.seed + 3,
+                 progress=progress)
+    found, left = free_energy(run), (run.draws[..., 0] < 0.5).astype(float)
+    exact, mass = bimodal_exact()
+    error = float(left.std() / effective_sample_size(left) ** 0.5)
+    return {"bimodal_F": found.reduced, "bimodal_error": found.error, "bimodal_exact": exact,
+            "bimodal_left": float(left.mean()), "bimodal_left_error": error,
+            "bimodal_left_exact": mass}
+
+
+def check(result: Result) -> list[Claim]:
+    """What must come out."""
+    right = float(np.mean(result.quiet_metropolis < result.quiet_exchange.mean() + 10.0))
+    z_f = (result.bimodal_F - result.bimodal_exact) / result.bimodal_error
+    z_m = (result.bimodal_left - result.bimodal_left_exact) / result.bimodal_left_error
+    low, high = result.metropolis_energy.min(), result.metropolis_energy.max()
+    worst = float(result.swap_rate[-10:][np.argmax(abs(result.swap_rate[-10:] - result.law))])
+    return [
+        Claim("noise 0.1: orderings visited by a Metropolis chain (largest)", "stays in one",
+              float(result.metropolis_orderings.max()), 0.0,
+              bool(result.metropolis_orderings.max() == 1), "exactly 1 of 6"),
+        Claim("noise 0.1: lowest <U> of the Metropolis chains", "-", float(low), 0.0,
+              bool(low > 148.1), "> 148.1"),
+        Claim("noise 0.1: highest <U> of the Metropolis chains", "-", float(high), 0.0,
+              bool(high < 149.3), "< 149.3: not trapped in energy"),
+        Claim("noise 0.1: smallest share of an ordering under exchange", "mixes",
+              float(result.exchange_orderings.min()), 0.0,
+              bool(result.exchange_orderings.min() > 0.05), "> 0.05 (1/6 expected)"),
+        Claim("noise 0.02: share of Metropolis chains at the right energy", "stays in a mode",
+              right, 0.0, right <= 0.7, "<= 0.7"),
+        Claim("noise 0.02: <U> under exchange", "-", float(result.quiet_exchange.mean()),
+              float(result.quiet_exchange.std(ddof=1) / len(result.quiet_exchange) ** 0.5),
+              bool(abs(result.quiet_exchange.mean() - 148.7) < 1.5), "148.7 +- 1.5"),
+        Claim("exchange rate of the ten coldest pairs, the one farthest from the law",
+              f"{result.law:.4f} (exact law)", worst, 0.0, abs(worst - result.law) < 0.04,
+              "within 0.04"),
+        Claim("two modes: F", f"{result.bimodal_exact:.5f} (exact)", result.bimodal_F,
+              result.bimodal_error, abs(z_f) < 4, f"z = {z_f:+.2f}, |z| < 4"),
+        Claim("two modes: mass of the left mode", f"{result.bimodal_left_exact:.5f} (exact)",
+              result.bimodal_left, result.bimodal_left_error, abs(z_m) < 4,
+              f"z = {z_m:+.2f}, |z| < 4"),
+    ]
+
+
+def draw(result: Result) -> dict[str, Any]:
+    """Traces, orderings, energies and exchange rates in one figure."""
+    from experiments.figures import BLUE, ORANGE, RED, label_panels, panels
+
+    figure, axes = panels(2, 2, 7.2, 5.4)
+    trace, orderings, energies, rates = axes.flat
+    s = result.settings
+    trace.plot(np.linspace(0, s["exchange_sweeps"], len(result.trace_exchange)),
+               result.trace_exchange, ".", ms=1.5, color=BLUE, label="exchange")
+    trace.plot(np.linspace(0, s["metropolis_sweeps"], len(result.trace_metropolis)),
+               result.trace_metropolis, ".", ms=2, color=ORANGE, label="Metropolis")
+    trace.set(xlabel="sweep", ylabel=r"$\mu_1$ (dimensionless)", ylim=(1.05, 2.05),
+              title="Centre of the first peak, noise 0.1")
+    trace.legend(loc="upper right", markerscale=4, ncols=2)
+    names = ["".join(str(i + 1) for i in p) for p in permutations(range(3))]
+    orderings.bar(names, result.exchange_orderings, color=BLUE)
+    orderings.axhline(1 / 6, color=RED, ls="--", lw=1.2, label="1/6")
+    orderings.set(xlabel="ordering of the three centres", ylabel="share of sweeps",
+                  title="Exchange visits all orderings")
+    orderings.legend()
+    order = np.sort(result.quiet_metropolis)
+    energies.plot(np.arange(1, len(order) + 1), order, "o", color=ORANGE, ms=4,
+                  label="Metropolis, one point a chain")
+    energies.axhline(result.quiet_exchange.mean(), color=BLUE, lw=1.4, label="exchange")
+    energies.set(xlabel="chain (sorted)", ylabel=r"$\langle U \rangle$ (nats)", yscale="log",
+                 title="Trapped at noise 0.02")
+    energies.legend(loc="upper left")
+    rates.plot(np.arange(1, len(result.swap_rate) + 1), result.swap_rate, "o", color=BLUE, ms=4,
+               label="measured")
+    rates.axhline(result.law, color=RED, ls="--", lw=1.2, label=r"exact, $\lambda=9/2$, $r=1.5$")
+    rates.set(xlabel="pair of neighbours (hot to cold)", ylabel="exchange rate", ylim=(0, 1),
+              title="Flat at the cold end")
+    rates.legend(loc="lower left")
+    label_panels(axes)
+    return {"trapped_metropolis": figure}

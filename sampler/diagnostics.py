@@ -1,0 +1,297 @@
+"""Can this run be trusted?  Every alarm is a number, and a sentence with what to do.
+
+The strongest alarm is *replica memory*: in equilibrium every replica that visits a rung sees the
+same energies there; where some replicas keep to a deep mode and others never find it, their mean
+energies differ for as long as the run lasts.
+
+What no statistic of a run can see: a mode that no replica ever met.  A first-order transition
+whose volume ratio exceeds about e**8 is easily missed, and then round trips even rise and error
+bars fall; so round trips are printed and are no certificate.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampler.evidence import _pairs, autocorrelation_time, series_errors
+from sampler.exchange import Run
+
+Array = NDArray[np.float64]
+_COMPONENT = re.compile(r"([A-Za-z]+)(\d+)_(.+)\Z")
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The verdict on a run and the numbers behind it."""
+
+    trusted: bool
+    problems: tuple[str, ...]    # sentences: what is wrong and what to do
+    replica_memory: float        # 0 in equilibrium, 1 if replicas never forget
+    heat_capacity_ratio: float   # peak of beta**2 Var U along the ladder / (d/2)
+    between_within: float        # spread of F between chains / what each chain claims
+    direction_gap: float         # |forward - reverse stepping stone| / joint error
+    lowest_swap_rate: float
+    barrier: float               # Lambda: summed rejection; about 2 Lambda rungs are best
+    round_trips: int             # hot to cold and back, all replicas and chains
+    rhat: float                  # largest, over U and the label-free quantities
+    ess: float                   # effective draws of U at beta = 1, all chains
+
+    def __str__(self) -> str:
+        head = "trusted" if self.trusted else "NOT TRUSTED"
+        return "\n".join([
+            f"{head}: R-hat {self.rhat:.3f}, effective draws {self.ess:.0f}, round trips "
+            f"{self.round_trips}, lowest swap rate {self.lowest_swap_rate:.2f}, barrier "
+            f"{self.barrier:.1f}, replica memory {self.replica_memory:.2f}",
+            *(f"- {problem}" for problem in self.problems)])
+
+
+def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0, between: float = 3.0,
+             gap: float = 3.0, swap_rate: float = 0.1, trips: int = 5, rhat: float = 1.01,
+             ess: float = 400.0) -> Diagnosis:
+    """Say whether a run can be trusted, and what to do if not.
+
+    Parameters
+    ----------
+    run : Run
+    memory, heat_capacity, between, gap, swap_rate, trips, rhat, ess
+        Limits of the alarms; the defaults are the house's.
+
+    Returns
+    -------
+    Diagnosis
+
+    Examples
+    --------
+    >>> from sampler import Data, Model, Posterior, sample, shapes
+    >>> line = Model.single(shapes.linear, offset=(-1, 1), slope=(-10, 10))
+    >>> data = Data([0, 1, 2], [0.1, 0.9, 2.2], noise=0.5)
+    >>> diagnose(sample(Posterior(line, data), sweeps=4000, seed=1)).trusted
+    True
+    """
+    if run.posterior.dimension == 0:
+        return Diagnosis(True, (), 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0, 1.0, math.inf)
+    found = _numbers(run)
+    problems = []
+    if len(run.betas) < 2:
+        problems.append("one temperature only: nothing shows that other modes were looked for; "
+                        "use sample instead of metropolis")
+
+    def alarm(raised: bool, words: str) -> None:
+        if raised:
+            problems.append(words)
+
+    alarm(found["replica_memory"] > memory,
+          f"replicas remember where they came from (memory {found['replica_memory']:.2f} > "
+          f"{memory:g}): modes are not mixed; run longer, or with more chains")
+    alarm(found["heat_capacity_ratio"] > heat_capacity,
+          f"the heat capacity peaks at {found['heat_capacity_ratio']:.1f} times d/2 "
+          f"(> {heat_capacity:g}): the ladder crosses a sharp transition; run longer and compare "
+          "independent seeds")
+    alarm(found["between_within"] > between,
+          f"chains disagree: F spreads {found['between_within']:.1f} times what each claims "
+          f"(> {between:g}); run longer")
+    alarm(found["direction_gap"] > gap,
+          f"forward and reverse stepping stones differ by {found['direction_gap']:.1f} joint "
+          f"errors (> {gap:g}): neighbouring rungs overlap too little; add rungs")
+    alarm(found["lowest_swap_rate"] < swap_rate,
+          f"a pair of neighbours exchanges at {found['lowest_swap_rate']:.2f} only (< "
+          f"{swap_rate:g}): add rungs there, or let the ladder be tuned")
+    alarm(found["round_trips"] < trips and len(run.betas) > 1,
+          f"{found['round_trips']} round trips between hot and cold (< {trips}): run longer")
+    alarm(not found["rhat"] <= rhat,
+          f"chains have not mixed (R-hat {found['rhat']:.3f} > {rhat:g}): run longer")
+    alarm(found["ess"] < ess,
+          f"only {found['ess']:.0f} effective draws (< {ess:g}): run longer")
+    return Diagnosis(not problems, tuple(problems), **found)
+
+
+def _numbers(run: Run) -> dict[str, Any]:
+    swaps = run.swap_rate
+    cold = run.energy[..., -1]
+    quantities = [cold, *(series for _, series in label_free(run))]
+    between, gap = _disagreements(run) if len(run.betas) > 1 else (0.0, 0.0)
+    return {
+        "replica_memory": replica_memory(run) if len(run.betas) > 1 else 0.0,
+        "heat_capacity_ratio": _heat_capacity_peak(run) / (0.5 * run.posterior.dimension),
+        "between_within": between, "direction_gap": gap,
+        "lowest_swap_rate": float(swaps.min()) if len(swaps) else 1.0,
+        "barrier": float((1.0 - swaps).sum()), "round_trips": round_trips(run.replica),
+        "rhat": max(rank_normalised_rhat(q) for q in quantities),
+        "ess": effective_sample_size(cold)}
+
+
+def _heat_capacity_peak(run: Run) -> float:
+    """Largest beta**2 Var U; rungs with prior draws outside the support are left out."""
+    with np.errstate(invalid="ignore"):
+        peaks = run.betas**2 * run.energy.reshape(-1, len(run.betas)).var(axis=0)
+    return float(np.nanmax(np.where(np.isfinite(peaks), peaks, 0.0)))
+
+
+def _disagreements(run: Run) -> tuple[float, float]:
+    """Spread of F between chains over what each claims; forward against reverse stepping stone
+    in joint errors."""
+    influence, difference, gap = 0.0, 0.0, 0.0
+    for k, pair in enumerate(_pairs(run)):
+        influence = influence + pair.influence
+        step = run.betas[k + 1] - run.betas[k]
+        hot = np.exp(-step * run.energy[..., k] + pair.forward)
+        cold = np.exp(step * run.energy[..., k + 1] - pair.reverse)
+        difference = difference - (hot - 1.0) - (cold - 1.0)
+        gap += pair.forward - pair.reverse
+    series = np.asarray(influence)
+    claimed = math.sqrt(float(np.mean([chain.var() * autocorrelation_time(chain[None])
+                                       for chain in series])) / run.sweeps)
+    spread = float(series.mean(axis=1).std(ddof=1)) if run.chains > 1 else 0.0
+    joint = max(series_errors(np.asarray(difference))[:2])
+    return (spread / claimed if claimed > 0.0 else 0.0), (abs(gap) / joint if joint > 0 else 0.0)
+
+
+def replica_memory(run: Run) -> float:
+    """How much of the energy variance at a rung is a lasting property of the replica.
+
+    At each rung of the colder two thirds the mean energy of every replica is taken in the first
+    and in the second half of the run; the covariance of the two halves over replicas, in units
+    of Var U, is free of the noise of finite visits.  0 in equilibrium; the largest rung counts.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    float
+    """
+    rungs = len(run.betas)
+    half = run.sweeps // 2
+    if half < 1:
+        return 0.0
+    worst = 0.0
+    offset = (np.arange(run.chains) * rungs)[:, None]
+    for level in range(max(1, rungs // 3), rungs):
+        u = run.energy[..., level]
+        who = run.replica[..., level] + offset
+        means, visits = [], []
+        for part in (slice(0, half), slice(half, 2 * half)):
+            count = np.bincount(who[:, part].ravel(), minlength=run.chains * rungs)
+            total = np.bincount(who[:, part].ravel(), u[:, part].ravel(), run.chains * rungs)
+            visits.append(count)
+            means.append(total / np.maximum(count, 1))
+        seen = (visits[0] > 0) & (visits[1] > 0)
+        weight = np.where(seen, 1.0 / (1.0 / np.maximum(visits[0], 1)
+                                       + 1.0 / np.maximum(visits[1], 1)), 0.0)
+        variance = float(u.var())
+        if seen.sum() > 1 and variance > 0.0:
+            a, b = (m - np.average(m, weights=weight) for m in means)
+            worst = max(worst, float(np.average(a * b, weights=weight)) / variance)
+    return worst
+
+
+def round_trips(replica: NDArray[np.int16]) -> int:
+    """Journeys from the hot end to the cold end and back, over all replicas and chains.
+
+    Parameters
+    ----------
+    replica : integer array (chains, sweeps, rungs)
+        Which replica sat at each rung.
+
+    Examples
+    --------
+    >>> swapped = np.array([[[0, 1], [1, 0], [0, 1]]], dtype=np.int16)
+    >>> round_trips(swapped)
+    1
+    """
+    chains, sweeps, rungs = replica.shape
+    if rungs < 2:
+        return 0
+    total = 0
+    for chain in replica:
+        who = np.stack([chain[:, 0], chain[:, -1]], axis=1).ravel()
+        end = np.tile([0, 1], sweeps)
+        order = np.argsort(who, kind="stable")  # by replica, then by time
+        who, end = who[order], end[order]
+        new = np.ones(len(who), dtype=bool)
+        new[1:] = (who[1:] != who[:-1]) | (end[1:] != end[:-1])
+        who, end = who[new], end[new]
+        # Now ends alternate within a replica: count hot, cold, hot.
+        total += int(np.sum((who[2:] == who[:-2]) & (end[2:] == 0)))
+    return total
+
+
+def effective_sample_size(series: Array) -> float:
+    """Number of independent draws that the series is worth, all chains together.
+
+    Parameters
+    ----------
+    series : array (chains, sweeps)
+
+    Examples
+    --------
+    >>> white = np.random.default_rng(0).normal(size=(4, 1000))
+    >>> 3000 < effective_sample_size(white) < 5500
+    True
+    """
+    return series.size / autocorrelation_time(series)
+
+
+def rank_normalised_rhat(series: Array) -> float:
+    """Split R-hat of rank-normalised draws, the larger of bulk and tails (Vehtari et al. 2021).
+
+    Parameters
+    ----------
+    series : array (chains, sweeps)
+
+    Returns
+    -------
+    float
+        1 where the chains agree; infinite for fewer than 4 sweeps.
+    """
+    half = series.shape[1] // 2
+    if half < 2:
+        return math.inf
+    split = np.concatenate([series[:, :half], series[:, -half:]])
+    folded = np.abs(split - np.median(split))
+    return max(_rhat(_normal_scores(split)), _rhat(_normal_scores(folded)))
+
+
+def _normal_scores(values: Array) -> Array:
+    from scipy.special import ndtri
+
+    flat = values.ravel()
+    order = np.argsort(flat, kind="stable")
+    ordered = flat[order]
+    # Equal values share the mean of their ranks.
+    first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+    sizes = np.diff(np.append(first, len(flat)))
+    ranks = np.empty(len(flat))
+    ranks[order] = np.repeat(first + 0.5 * (sizes + 1), sizes)
+    return np.asarray(ndtri((ranks - 0.375) / (len(flat) + 0.25))).reshape(values.shape)
+
+
+def _rhat(scores: Array) -> float:
+    length = scores.shape[1]
+    within = float(scores.var(axis=1, ddof=1).mean())
+    between = float(scores.mean(axis=1).var(ddof=1))
+    if within == 0.0:
+        return 1.0 if between == 0.0 else math.inf
+    return math.sqrt((length - 1) / length + between / within)
+
+
+def label_free(run: Run) -> Iterator[tuple[str, Array]]:
+    """Quantities at beta = 1 that do not depend on how exchangeable components are numbered.
+
+    Parameters of single terms as they are; of K components the mean over the components.
+    """
+    groups: dict[str, list[int]] = {}
+    for i, name in enumerate(run.posterior.names):
+        match = _COMPONENT.match(name)
+        key = f"mean {match.group(1)}_{match.group(3)}" if match else name
+        groups.setdefault(key, []).append(i)
+    for key, columns in groups.items():
+        yield key, run.draws[..., columns].mean(axis=-1)
