@@ -54,6 +54,8 @@ class Formula:
             {s: sp.Symbol(n, real=True) for n, s in by_name.items()})
         object.__setattr__(self, "expression", tidy)
         found = set(by_name) - {"x"}
+        if "pi" in found:
+            raise InputError(f"formula {self.name}", "a parameter called pi", "another name")
         if not self.parameters:
             object.__setattr__(self, "parameters", tuple(sorted(found)))
         if set(self.parameters) != found or len(set(self.parameters)) != len(self.parameters):

@@ -1,0 +1,410 @@
+"""``bayesmeas fit``, ``resume`` and ``show``: from a measured file to an answer.
+
+Exit codes: 0 done; 1 the answer rests on a run that cannot be trusted; 2 bad input; 70 internal
+error; 130 interrupted, with a valid partial run saved where counting had begun.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sampler.errors import InputError
+
+INSTRUMENTS = {"peaks": ("gaussian", "lorentzian", "pseudo_voigt"),
+               "relaxation": ("exponential", "stretched")}
+BACKGROUNDS = ("none", "constant", "linear", "exponential")
+NOISES = "column, a number, unknown or poisson"
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError("command line", message, f"see {self.prog} --help")
+
+
+def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
+    """The command line, with all its help."""
+    parser = _Parser(prog=prog, description="Which model, how many components, how certain.")
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=_Parser)
+    fit = verbs.add_parser(
+        "fit", help="fit a measured file and choose the number of components",
+        description="Fit FILE with every K asked for, and say which is favoured and which is not "
+        "excluded. Columns: x, y and, if there is one, the standard deviation.",
+        epilog="Example: bayesmeas fit spectrum.csv --instrument peaks --shape gaussian "
+        "--background linear --noise column --K 0:4 --out fit")
+    fit.add_argument("file", metavar="FILE", help="CSV, TSV, xy, dat or NIST StRD table")
+    fit.add_argument("--instrument", choices=INSTRUMENTS, help="peaks, or relaxation (required)")
+    fit.add_argument("--shape", default=None, help="one or several, separated by commas: "
+                     "gaussian, lorentzian, pseudo_voigt (peaks); exponential, stretched "
+                     "(relaxation); the first of these by default")
+    fit.add_argument("--direction", choices=("decay", "recovery"), default=None,
+                     help="relaxation: towards the offset from above (+A) or below (-A); by "
+                     "default what the ends of the curve suggest")
+    fit.add_argument("--background", choices=BACKGROUNDS, default="none",
+                     help="peaks: what lies under the lines (default none)")
+    fit.add_argument("--prior", action="append", default=[], metavar="NAME=PRIOR",
+                     help='for example "component_rate=LogUniform(0.03,300)" or '
+                     '"peak_width=Uniform(0.1,2)"; repeatable; a name without its number means '
+                     "every component; also for the noise (sigma=...)")
+    fit.add_argument("--K", default=None, help="numbers of components: 2, 0:4 or 0,2,3 (required)")
+    fit.add_argument("--noise", default=None, help=f"{NOISES} (required)")
+    fit.add_argument("--x", help="column of x, by name or number from 1")
+    fit.add_argument("--y", help="column of y")
+    fit.add_argument("--sigma", help="column of standard deviations; with --noise unknown they "
+                     "are known up to a factor")
+    fit.add_argument("--range", metavar="LO:HI", help="use only this range of x")
+    length = fit.add_mutually_exclusive_group()
+    length.add_argument("--sweeps", type=int, help="counted sweeps per chain")
+    length.add_argument("--until", type=float, help="wanted error of F in nats (default 0.1)")
+    fit.add_argument("--seed", type=int, default=0, help="seed (default 0)")
+    fit.add_argument("--out", default=None, metavar="DIR",
+                     help="folder for figures, table and runs (default: FILE's name + _fit)")
+    again = verbs.add_parser("resume", help="count more sweeps of a saved run")
+    again.add_argument("run", metavar="RUN.npz")
+    again.add_argument("--sweeps", type=int, required=True, help="further sweeps per chain")
+    again.add_argument("--out", default=None, metavar="RUN.npz", help="default: the same file")
+    show = verbs.add_parser("show", help="print a saved run")
+    show.add_argument("run", metavar="RUN.npz")
+    show.add_argument("--figure", default=None, metavar="FILE", help="also draw the fit")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    try:
+        options = build_parser().parse_args(argv)
+        return {"fit": _fit, "resume": _resume, "show": _show}[options.verb](options)
+    except InputError as error:
+        print(f"bayesmeas: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception:
+        traceback.print_exc()
+        print("bayesmeas: internal error; please report it with the lines above", file=sys.stderr)
+        return 70
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from sampler.files import read_data
+
+    Ks = _numbers_of_components(options.K)
+    bounds = _range(options.range)
+    _required(options, bounds)
+    shapes = _shapes(options)
+    changes = dict(_prior(text) for text in options.prior)
+    noise, noise_change = _noise(options.noise, changes)
+    data = read_data(options.file, noise, x=options.x, y=options.y, sigma=options.sigma,
+                     range=bounds)
+    if noise_change and data.noise_prior is not None and data.noise_name not in noise_change:
+        raise InputError(f"--prior {next(iter(noise_change))}", "given",
+                         f"{data.noise_name}, the noise parameter of these data")
+    _check_run_options(options)
+    models = {label: _model(options, data, shape, K, changes)
+              for label, shape, K in _labels(shapes, Ks)}
+    folder = _folder(options)
+    print(f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}")
+    for note in data.notes:
+        print(f"  {note}")
+    return _run_all(options, data, models, folder)
+
+
+def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], folder: Path) -> int:
+    from sampler.checkpoint import save_run
+    from sampler.exchange import sample
+    from sampler.posterior import Posterior
+
+    runs: dict[Any, Any] = {}
+    interrupted = False
+    for i, (label, model) in enumerate(models.items()):
+        length = {"sweeps": options.sweeps} if options.sweeps else {"until": options.until or 0.1}
+        with _Progress(f"{_name(label)} ({i + 1} of {len(models)})") as progress:
+            runs[label] = sample(Posterior(model, data), seed=options.seed + i, progress=progress,
+                                 **length)
+        save_run(runs[label], folder / f"{_file_name(label)}.npz")
+        if runs[label].stopped == "interrupted":
+            interrupted = True
+            break
+    code = _answer(runs, folder)
+    return 130 if interrupted else code
+
+
+def _answer(runs: dict[Any, Any], folder: Path) -> int:
+    from sampler.choice import choose
+    from sampler.report import draw_choice, draw_fit, draw_ladder, summary
+
+    choice = choose(runs)
+    print(f"\n{choice}\n")
+    for label in choice.not_excluded:
+        print(f"== {_name(label)} ==\n{summary(runs[label])}\n")
+    for label in {choice.best, *choice.not_excluded}:
+        if runs[label].posterior.dimension:
+            _save(draw_fit(runs[label]), folder / f"fit_{_file_name(label)}")
+            _save(draw_ladder(runs[label]), folder / f"ladder_{_file_name(label)}")
+    _save(draw_choice(choice), folder / "choice")
+    _write_tables(choice, runs, folder)
+    print(f"figures, table and runs are in {folder}/")
+    return 0 if choice.certain else 1
+
+
+def _write_tables(choice: Any, runs: dict[Any, Any], folder: Path) -> None:
+    from sampler.report import parameter_rows
+
+    rows = [{"model": _name(r.label), "parameters": r.parameters, "F": r.free_energy.value,
+             "F_error": r.free_energy.error, "probability": r.probability,
+             "probability_error": r.probability_error, "trusted": r.trusted,
+             "problems": list(r.problems)} for r in choice.rows]
+    tables = {_name(label): parameter_rows(run) for label, run in runs.items()}
+    record = {"best": _name(choice.best), "not_excluded": [_name(v) for v in choice.not_excluded],
+              "models": rows, "parameters": tables,
+              "versions": dict(next(iter(runs.values())).versions)}
+    (folder / "table.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    lines = ["model,parameter,mean,sd,low68,high68,low95,high95,ess"]
+    for model, table in tables.items():
+        for row in table:
+            numbers = ",".join(f"{row[k]:.8g}" for k in (
+                "mean", "sd", "low68", "high68", "low95", "high95", "ess"))
+            lines.append(f"{_cell(model)},{_cell(row['name'])},{numbers}")
+    (folder / "table.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _resume(options: argparse.Namespace) -> int:
+    from sampler.checkpoint import load_run, save_run
+    from sampler.diagnostics import diagnose
+    from sampler.report import summary
+
+    run = load_run(options.run)
+    if options.sweeps < 1:
+        raise InputError("--sweeps", str(options.sweeps), "a whole number of 1 or more")
+    from sampler.exchange import resume
+
+    with _Progress(Path(options.run).name) as progress:
+        run = resume(run, options.sweeps, progress=progress)
+    save_run(run, options.out or options.run)
+    print(summary(run))
+    return 130 if run.stopped == "interrupted" else int(not diagnose(run).trusted)
+
+
+def _show(options: argparse.Namespace) -> int:
+    from sampler.checkpoint import load_run
+    from sampler.diagnostics import diagnose
+    from sampler.report import draw_fit, summary
+
+    run = load_run(options.run)
+    print(f"{run.chains} chains of {run.sweeps} sweeps after {run.burn_in} of burn-in, seed "
+          f"{run.seed}, {len(run.betas)} rungs, stopped by {run.stopped}")
+    print(summary(run))
+    if options.figure:
+        draw_fit(run).savefig(options.figure)
+    return int(not diagnose(run).trusted)
+
+
+# ---- reading the options ----------------------------------------------------------------------
+
+
+def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -> None:
+    """No silent default for instrument, noise or K: list the choices and what the file suggests."""
+    if options.instrument and options.noise and options.K:
+        return
+    from sampler.files import read_table
+
+    table = read_table(options.file)
+    hint = f"{Path(options.file).name} has the columns {', '.join(table.names)}"
+    if not options.instrument:
+        raise InputError("--instrument", "nothing", f"one of {', '.join(INSTRUMENTS)}", hint)
+    if not options.noise:
+        y = table.columns[table.column(options.y, 1, "y") or 0]
+        counts = bool((y >= 0).all() and (abs(y - y.round()) < 1e-3).all())
+        if len(table.names) > 2:
+            hint += ": the third may be standard deviations (--noise column)"
+        elif counts:
+            hint += ": y are whole numbers >= 0, which may be counts (--noise poisson)"
+        else:
+            hint += ": nothing says how large the noise is (--noise unknown infers it)"
+        raise InputError("--noise", "nothing", NOISES, hint)
+    raise InputError("--K", "nothing", "numbers of components such as 0:4, 2 or 0,2,3", hint)
+
+
+def _numbers_of_components(text: str | None) -> list[int]:
+    if text is None:
+        return []
+    wrong = InputError("--K", repr(text), "whole numbers of 0 or more, such as 0:4, 2 or 0,2,3")
+    try:
+        if ":" in text:
+            lo, hi = (int(v) for v in text.split(":"))
+            Ks = list(range(lo, hi + 1))
+        else:
+            Ks = [int(v) for v in text.split(",")]
+    except ValueError:
+        raise wrong from None
+    if not Ks or min(Ks) < 0 or max(Ks) > 100 or len(set(Ks)) != len(Ks):
+        raise wrong
+    return Ks
+
+
+def _range(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        lo, hi = (float(v) for v in text.split(":"))
+    except ValueError:
+        lo, hi = 1.0, 0.0
+    if not lo < hi:
+        raise InputError("--range", repr(text), "LO:HI with LO < HI")
+    return lo, hi
+
+
+def _shapes(options: argparse.Namespace) -> list[str]:
+    known = INSTRUMENTS[options.instrument]
+    shapes = options.shape.split(",") if options.shape else [known[0]]
+    for shape in shapes:
+        if shape not in known:
+            raise InputError("--shape", repr(shape),
+                             f"one of {', '.join(known)} ({options.instrument})")
+    if len(set(shapes)) != len(shapes):
+        raise InputError("--shape", repr(options.shape), "each shape once")
+    if options.direction and options.instrument != "relaxation":
+        raise InputError("--direction", options.direction, "nothing for peaks")
+    if options.background != "none" and options.instrument != "peaks":
+        raise InputError("--background", options.background, "none: relaxation has its offset")
+    return shapes
+
+
+def _prior(text: str) -> tuple[str, Any]:
+    from sampler.priors import from_text
+
+    name, equals, prior = text.partition("=")
+    if not equals or not name.strip():
+        raise InputError("--prior", repr(text), 'NAME=PRIOR, such as "peak_width=Uniform(0.1,2)"')
+    return name.strip(), from_text(prior, f"--prior {name.strip()}")
+
+
+def _noise(text: str, changes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The noise option, with a prior for its parameter if one was given."""
+    noisy = {n: changes.pop(n) for n in ("sigma", "noise_factor") if n in changes}
+    if text == "unknown":
+        return (next(iter(noisy.values())) if noisy else "unknown"), noisy
+    if noisy:
+        raise InputError(f"--prior {next(iter(noisy))}", "given", "--noise unknown with it")
+    if text in ("column", "poisson"):
+        return text, {}
+    try:
+        value = float(text)
+    except ValueError:
+        raise InputError("--noise", repr(text), NOISES) from None
+    return value, {}
+
+
+def _check_run_options(options: argparse.Namespace) -> None:
+    if options.sweeps is not None and options.sweeps < 1:
+        raise InputError("--sweeps", str(options.sweeps), "a whole number of 1 or more")
+    if options.until is not None and not 0.0 < options.until < float("inf"):
+        raise InputError("--until", str(options.until), "a wanted error of F in nats, > 0")
+    if not 0 <= options.seed < 2**63:
+        raise InputError("--seed", str(options.seed), "a whole number from 0 to 2**63 - 1")
+
+
+def _labels(shapes: list[str], Ks: list[int]) -> list[tuple[Any, str, int]]:
+    """One label for each model; K = 0 is the same for all shapes and appears once."""
+    if len(shapes) == 1:
+        return [(K, shapes[0], K) for K in Ks]
+    zero = [(0, shapes[0], 0)] if 0 in Ks else []
+    return zero + [(f"{shape} K={K}", shape, K) for shape in shapes for K in Ks if K]
+
+
+def _model(options: argparse.Namespace, data: Any, shape: str, K: int,
+           changes: dict[str, Any]) -> Any:
+    from sampler.instruments import peaks, relaxation
+
+    if options.instrument == "peaks":
+        model = peaks.background(options.background, data) + peaks.peaks(
+            K, shape, **peaks.default_priors(data, shape))
+        full = peaks.background(options.background, data) + peaks.peaks(
+            1, "pseudo_voigt", **peaks.default_priors(data, "pseudo_voigt"))
+    else:
+        first, last = data.y[data.x.argmin()], data.y[data.x.argmax()]
+        direction = options.direction or ("decay" if first > last else "recovery")
+        model = relaxation.relaxation(K, shape, direction,
+                                      **relaxation.default_priors(data, shape))
+        full = relaxation.relaxation(1, "stretched", direction,
+                                     **relaxation.default_priors(data, "stretched"))
+    full.with_priors({n: p for n, p in changes.items() if not any(c.isdigit() for c in n)})
+    mine = {n: p for n, p in changes.items() if _concerns(model, n)}
+    return model.with_priors(mine)
+
+
+def _concerns(model: Any, name: str) -> bool:
+    """Does the model have this parameter (K = 0 has no components, one shape no mixing)?"""
+    try:
+        model.with_priors({name: 1.0})
+    except InputError:
+        return False
+    return True
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    folder = Path(options.out or f"{Path(options.file).stem}_fit")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError("--out", str(folder), "a folder that can be written",
+                         str(error.strerror)) from None
+    return folder
+
+
+# ---- writing ----------------------------------------------------------------------------------
+
+
+class _Progress:
+    """One line on stderr that says what runs and how long it will still take."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.begin, self.shown = title, time.monotonic(), 0.0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __call__(self, done: int, total: int, words: str) -> None:
+        now = time.monotonic()
+        if now - self.shown < 0.5 or not sys.stderr.isatty():
+            return
+        self.shown = now
+        left = (now - self.begin) * (total - done) / max(done, 1)
+        print(f"\r{self.title}: {words}, {done} of {total} sweeps, about {left:.0f} s left   ",
+              end="", file=sys.stderr, flush=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self.shown:
+            print("\r" + " " * 78 + "\r", end="", file=sys.stderr, flush=True)
+        print(f"{self.title}: {time.monotonic() - self.begin:.1f} s", file=sys.stderr)
+
+
+def _save(figure: Any, stem: Path) -> None:
+    for suffix in ("png", "pdf"):
+        figure.savefig(f"{stem}.{suffix}")
+
+
+def _name(label: Any) -> str:
+    return f"K={label}" if isinstance(label, int) else str(label)
+
+
+def _file_name(label: Any) -> str:
+    return _name(label).replace(" ", "_").replace("=", "")
+
+
+def _cell(text: str) -> str:
+    """A CSV cell that no spreadsheet takes for a formula."""
+    safe = "'" + text if text[:1] in "=+-@\t\r" else text
+    return '"' + safe.replace('"', '""') + '"' if any(c in safe for c in ',"\n') else safe
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Saved runs: one ``.npz`` of plain arrays, no pickle, checked before it is believed.
+
+The file holds the run's arrays, the posterior as canonical text (formulas, priors, noise) with the
+data as arrays, and a SHA-256 over all of it.  It is written beside the target and moved into
+place; the generation before is kept as ``NAME.previous``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sampler.data import POISSON, Data
+from sampler.errors import InputError
+from sampler.exchange import Run, State
+from sampler.model import Model, Term
+from sampler.parsing import parse_formula
+from sampler.posterior import Posterior, joint
+from sampler.priors import from_text, to_text
+
+SCHEMA = 1
+LARGEST_ARRAY = 8 * 2**30
+_ARRAYS = ("betas", "energy", "replica", "draws", "steps")
+
+
+def save_run(run: Run, path: str | Path) -> Path:
+    """Write a run to one file, atomically; an older file of that name becomes ``.previous``.
+
+    Parameters
+    ----------
+    run : Run
+    path : str or Path
+        Ending ``.npz``.
+
+    Returns
+    -------
+    Path
+    """
+    target = Path(path)
+    if target.suffix != ".npz":
+        raise InputError("path", str(path), "a name ending in .npz")
+    arrays = {name: np.asarray(getattr(run, name)) for name in _ARRAYS}
+    arrays |= {f"state_{f.name}": np.asarray(getattr(run.state, f.name)) for f in fields(State)}
+    record = {
+        "schema": SCHEMA, "burn_in": run.burn_in, "seed": str(run.seed), "stopped": run.stopped,
+        "seconds": run.seconds, "versions": dict(run.versions),
+        "blocks": [_describe(block, b, arrays) for b, block in enumerate(run.posterior.blocks)]}
+    text = json.dumps(record, sort_keys=True)
+    arrays["record"] = np.frombuffer(text.encode(), dtype=np.uint8)
+    arrays["sha256"] = np.frombuffer(_digest(arrays).encode(), dtype=np.uint8)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            os.replace(target, target.with_suffix(".npz.previous"))
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return target
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a run back, bit for bit.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        For a missing, damaged or foreign file, or one of another version.
+    """
+    arrays = _read(Path(path))
+    stored = bytes(arrays.pop("sha256")).decode("ascii", "replace")
+    if stored != _digest(arrays):
+        raise InputError(str(path), "a damaged file (checksum differs)", "an intact saved run",
+                         "its previous generation may be beside it, as .npz.previous")
+    record = json.loads(bytes(arrays["record"]))
+    if record.get("schema") != SCHEMA:
+        raise InputError(str(path), f"schema {record.get('schema')}", f"schema {SCHEMA}",
+                         "it was written by another version")
+    parts = [_rebuild(block, b, arrays, str(path)) for b, block in enumerate(record["blocks"])]
+    posterior = parts[0] if len(parts) == 1 else joint(*parts)
+    state = State(**{f.name: (int(arrays["state_sweep"]) if f.name == "sweep"
+                              else arrays[f"state_{f.name}"]) for f in fields(State)})
+    return Run(posterior, *(arrays[name] for name in _ARRAYS), burn_in=record["burn_in"],
+               seed=int(record["seed"]), stopped=record["stopped"], seconds=record["seconds"],
+               state=state, versions=record["versions"])
+
+
+def _describe(block: Any, b: int, arrays: dict[str, Any]) -> dict[str, Any]:
+    model, data = block.model, block.data
+    arrays[f"x{b}"], arrays[f"y{b}"], arrays[f"deviation{b}"] = data.x, data.y, data.deviation
+    return {
+        "terms": [{"formula": t.formula.name, "text": t.formula.text(), "prefix": t.prefix,
+                   "parameters": list(t.formula.parameters), "names": list(t.names)}
+                  for t in model.terms],
+        "priors": [[name, to_text(prior)] for name, prior in model.priors.items()],
+        "orderings": [list(group) for group in model.orderings],
+        "poisson": data.law == POISSON, "noise_name": data.noise_name,
+        "noise_prior": data.noise_prior and to_text(data.noise_prior),
+        "x_label": data.x_label, "y_label": data.y_label, "name": data.name,
+        "notes": list(data.notes)}
+
+
+def _rebuild(block: dict[str, Any], b: int, arrays: dict[str, Any], path: str) -> Posterior:
+    terms = tuple(Term(parse_formula(t["formula"], t["text"], tuple(t["parameters"])),
+                       t["prefix"], tuple(t["names"])) for t in block["terms"])
+    model = Model(terms, {n: from_text(text, f"{path}: prior of {n}")
+                          for n, text in block["priors"]},
+                  tuple(tuple(group) for group in block["orderings"]))
+    labels = {k: block[k] for k in ("x_label", "y_label", "name")}
+    notes = tuple(block["notes"])
+    x, y, deviation = (arrays[f"{k}{b}"] for k in ("x", "y", "deviation"))
+    if block["poisson"]:
+        data = Data(x, y, "poisson", notes=notes, **labels)
+    elif block["noise_prior"]:
+        one = np.all(deviation == 1.0)
+        data = Data(x, y, from_text(block["noise_prior"]), sigma=None if one else deviation,
+                    noise_name=block["noise_name"], notes=notes, **labels)
+    else:
+        data = Data(x, y, deviation, notes=notes, **labels)
+    return Posterior(model, data)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(str(path), "no such file", "a saved run (.npz)")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(item.file_size for item in archive.infolist())
+        if size > LARGEST_ARRAY:
+            raise InputError(str(path), f"{size / 2**30:.1f} GiB of arrays",
+                             f"at most {LARGEST_ARRAY // 2**30} GiB")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError,
+            NotImplementedError):
+        raise InputError(str(path), "a damaged or foreign file", "a saved run (.npz)") from None
+    needed = {"record", "sha256", *_ARRAYS, *(f"state_{f.name}" for f in fields(State))}
+    if not needed <= set(arrays):
+        raise InputError(str(path), f"no {sorted(needed - set(arrays))[0]} in it",
+                         "a run saved by this project")
+    return arrays
+
+
+def _digest(arrays: dict[str, Any]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        value = np.ascontiguousarray(arrays[name])
+        total.update(f"{name} {value.dtype.str} {value.shape} ".encode())
+        total.update(value.tobytes())
+    return total.hexdigest()

@@ -1,0 +1,290 @@
+"""Reports: a table of parameters, and the figures of a fit, a ladder and a choice.
+
+Figures are matplotlib `Figure` objects (no global state is touched); save them with
+``figure.savefig("name.pdf")``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sampler.choice import Choice
+from sampler.data import POISSON
+from sampler.diagnostics import diagnose, effective_sample_size
+from sampler.errors import InputError
+from sampler.evidence import free_energy, free_energy_along
+from sampler.exchange import Run
+from sampler.priors import Bernoulli, LogUniform, Ordered, in_words, support
+
+Array = NDArray[np.float64]
+_COMPONENT = re.compile(r"([A-Za-z]+)(\d+)_(.+)\Z")
+_SORT_BY = ("center", "mu", "rate")
+# The palette of Okabe and Ito, safe for colour-blind readers.
+_BLUE, _ORANGE, _GREEN, _RED, _PINK, _SKY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
+_STYLE = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False,
+          "legend.frameon": False, "legend.fontsize": 8.0, "axes.titlelocation": "left",
+          "axes.titlesize": 9.5, "lines.linewidth": 1.4, "savefig.dpi": 200}
+
+
+def sorted_draws(run: Run) -> tuple[Array, str]:
+    """Draws with exchangeable components in order of centre (or rate), sorted after sampling.
+
+    Returns
+    -------
+    draws, key
+        (chains, sweeps, parameters) and the quantity sorted by, ``""`` if there is nothing to
+        sort.
+    """
+    names, draws = run.posterior.names, run.draws
+    groups: dict[str, dict[str, list[int]]] = {}
+    for i, name in enumerate(names):
+        match = _COMPONENT.match(name)
+        if match:
+            groups.setdefault(match.group(1), {}).setdefault(match.group(3), []).append(i)
+    words = []
+    for prefix, columns in groups.items():
+        sizes = {len(c) for c in columns.values()}
+        if len(sizes) != 1 or sizes == {1}:
+            continue
+        key = next((k for k in _SORT_BY if k in columns), next(iter(columns)))
+        order = np.argsort(draws[..., columns[key]], axis=-1)
+        draws = draws.copy() if draws is run.draws else draws
+        for places in columns.values():
+            draws[..., places] = np.take_along_axis(draws[..., places], order, axis=-1)
+        words.append(f"{prefix} by {key}")
+    return draws, ", ".join(words)
+
+
+def summary(run: Run) -> str:
+    """The parameters in words and numbers: mean, sd, 68 and 95 % credible intervals.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    str
+    """
+    posterior, data = run.posterior, run.posterior.blocks[0].data
+    lines = [str(free_energy(run)) if len(run.betas) > 1 or not posterior.dimension
+             else "one temperature: no free energy", str(diagnose(run))]
+    if not posterior.dimension:
+        return "\n".join([*lines, "no free parameters"])
+    draws, key = sorted_draws(run)
+    if key:
+        lines.append(f"components sorted after sampling: {key}")
+    lines += [f"units: x in {data.x_label!r}, y in {data.y_label!r}", ""]
+    lines += _parameter_table(run, draws)
+    lines += ["", "priors (their bounds are part of the question; F depends on them):"]
+    lines += [f"  {name}: {words}" for name, words in priors_in_words(run)]
+    pressed = pressing(run)
+    lines += ["", *pressed] if pressed else []
+    return "\n".join(lines)
+
+
+def _parameter_table(run: Run, draws: Array) -> list[str]:
+    names = run.posterior.names
+    width = max(9, *(len(n) for n in names))
+    head = (f"{'parameter':<{width}}  {'mean':>11}  {'sd':>9}  {'68 % credible':>23}  "
+            f"{'95 % credible':>23}  {'ESS':>7}")
+    lines = [head]
+    for row in parameter_rows(run, draws):
+        lines.append(
+            f"{row['name']:<{width}}  {row['mean']:>11.5g}  {row['sd']:>9.2g}  "
+            f"{row['low68']:>11.5g} {row['high68']:>11.5g}  "
+            f"{row['low95']:>11.5g} {row['high95']:>11.5g}  {row['ess']:>7.0f}")
+    return lines
+
+
+def parameter_rows(run: Run, draws: Array | None = None) -> list[dict[str, Any]]:
+    """The table of `summary` as numbers, one mapping for each parameter."""
+    draws = sorted_draws(run)[0] if draws is None else draws
+    rows = []
+    for i, name in enumerate(run.posterior.names):
+        values = draws[..., i]
+        low95, low68, high68, high95 = np.quantile(values, [0.025, 0.16, 0.84, 0.975])
+        rows.append({"name": name, "mean": float(values.mean()), "sd": float(values.std()),
+                     "low68": float(low68), "high68": float(high68), "low95": float(low95),
+                     "high95": float(high95), "ess": effective_sample_size(values)})
+    return rows
+
+
+def priors_in_words(run: Run) -> list[tuple[str, str]]:
+    """Each distinct prior once; ``peak1_width`` and ``peak2_width`` together if they are equal."""
+    out: dict[tuple[str, str], None] = {}
+    ordered = {name for group in run.posterior.orderings for name in group}
+    for name, prior in run.posterior.priors.items():
+        match = _COMPONENT.match(name)
+        short = f"{match.group(1)}_{match.group(3)} (each)" if match else name
+        words = in_words(Ordered(prior) if name in ordered else prior)
+        out[(short, words)] = None
+    for name, value in run.posterior.fixed.items():
+        out[(name, f"fixed at {value:g}")] = None
+    return list(out)
+
+
+def pressing(run: Run) -> list[str]:
+    """A sentence for each parameter whose posterior leans on a bound of its prior."""
+    lines = []
+    for i, (name, prior) in enumerate(run.posterior.priors.items()):
+        lo, hi = support(prior)
+        if not (math.isfinite(lo) and math.isfinite(hi)) or isinstance(prior, Bernoulli):
+            continue
+        place = (run.draws[..., i] - lo) / (hi - lo)
+        if isinstance(prior, LogUniform):
+            place = np.log(run.draws[..., i] / lo) / math.log(hi / lo)
+        for share, bound in ((np.mean(place < 0.02), lo), (np.mean(place > 0.98), hi)):
+            if share > 0.1:
+                lines.append(f"{name} presses on its prior bound {bound:g} "
+                             f"({share:.0%} of the draws lie in the last 2 %): the answer depends "
+                             "on that bound")
+    return lines
+
+
+def draw(result: Any) -> Any:
+    """The figure of a result: the fit of a Run, or the free energies of a Choice."""
+    if isinstance(result, Run):
+        return draw_fit(result)
+    if isinstance(result, Choice):
+        return draw_choice(result)
+    raise InputError("result", type(result).__name__, "a Run or a Choice")
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float], **more: Any) -> Any:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        return figure, figure.subplots(rows, columns, squeeze=False, **more)
+
+
+def draw_fit(run: Run, block: int = 0) -> Any:
+    """Data, posterior mean with its 95 % band, components, and residuals in units of sigma.
+
+    Parameters
+    ----------
+    run : Run
+    block : int
+        Which data set of a joint posterior.
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    posterior, data = run.posterior, run.posterior.blocks[block].data
+    theta = sorted_draws(run)[0].reshape(-1, posterior.dimension)
+    theta = theta[:: max(1, len(theta) // 500)]
+    grid = np.linspace(*data.x_range, 600)
+    if data.x.min() > 0.0 and data.x.max() > 100.0 * data.x.min():
+        grid = np.geomspace(*data.x_range, 600)
+    curves = posterior.predict(theta, x=grid, block=block)
+    at_data = posterior.predict(theta, block=block).mean(axis=0)
+    sigma = _sigma(run, theta, at_data, block)
+    figure, axes = _figure(2, 1, (6.4, 4.6), sharex=True,
+                           gridspec_kw={"height_ratios": [3, 1]})
+    main, residual = axes.flat
+    known = data.size <= 150
+    main.errorbar(data.x, data.y, sigma if known else None, fmt="o", ms=2.5, color="0.45",
+                  elinewidth=0.8, label=data.name or "data", zorder=1)
+    low, high = np.quantile(curves, [0.025, 0.975], axis=0)
+    main.fill_between(grid, low, high, color=_SKY, alpha=0.45, lw=0, label="95 % band", zorder=2)
+    colors = (_ORANGE, _GREEN, _PINK, _RED, "0.5", "#F0E442")
+    terms = posterior.terms(theta, x=grid, block=block)
+    for k, (label, part) in enumerate(terms.items() if len(terms) > 1 else ()):
+        main.plot(grid, part.mean(axis=0), color=colors[k % len(colors)], lw=1.0, label=label,
+                  zorder=2)
+    main.plot(grid, curves.mean(axis=0), color=_BLUE, label="posterior mean", zorder=3)
+    main.set_ylabel(data.y_label)
+    main.legend(ncols=2 if len(terms) > 3 else 1)
+    residual.plot(data.x, (data.y - at_data) / sigma, "o", ms=2.5, color="0.45")
+    residual.axhline(0.0, color=_BLUE, lw=1.0)
+    residual.set(xlabel=data.x_label, ylabel="residual / σ")
+    if np.allclose(grid[1] / grid[0], grid[-1] / grid[-2]):
+        residual.set_xscale("log")
+    return figure
+
+
+def _sigma(run: Run, theta: Array, curve: Array, block: int) -> Array:
+    data = run.posterior.blocks[block].data
+    if data.law == POISSON:
+        return np.sqrt(np.maximum(curve, 1e-12))
+    if data.noise_prior is None:
+        return data.deviation
+    scale = run.posterior.values(theta)[data.noise_name].mean()
+    return np.asarray(scale * data.deviation)
+
+
+def draw_ladder(run: Run) -> Any:
+    """Exchange rates, one replica's journey, mean energy and heat capacity along the ladder.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    along = free_energy_along(run)
+    figure, axes = _figure(2, 2, (7.0, 5.0))
+    rates, journey, energy, heat = axes.flat
+    rungs = len(run.betas)
+    rates.plot(np.arange(1, rungs), run.swap_rate, "o-", color=_BLUE, ms=3.5)
+    rates.axhline(0.1, color=_RED, ls="--", lw=1.0)
+    rates.set(xlabel="pair of neighbours (hot to cold)", ylabel="exchange rate", ylim=(0, 1),
+              title="Exchange (dashed: alarm)")
+    shown = min(run.sweeps, 2000)
+    place = np.argmax(run.replica[0, :shown] == 0, axis=1)
+    journey.plot(np.arange(shown), place, color=_BLUE, lw=0.6)
+    journey.set(xlabel="sweep", ylabel="rung (0: prior)", title="One replica's journey")
+    warm = (run.betas > 0) & np.isfinite(along.mean_energy)
+    energy.errorbar(run.betas[warm], along.mean_energy[warm], along.mean_energy_error[warm],
+                    fmt="o-", ms=3, color=_BLUE)
+    energy.set(xscale="log", yscale="log" if np.all(along.mean_energy[warm] > 0) else "linear",
+               xlabel="inverse temperature β", ylabel="⟨U⟩ (nats)", title="Mean energy")
+    heat.errorbar(run.betas[warm], along.heat_capacity[warm], along.heat_capacity_error[warm],
+                  fmt="o-", ms=3, color=_BLUE)
+    heat.axhline(0.5 * run.posterior.dimension, color="0.4", ls=":", lw=1.0)
+    heat.set(xscale="log", xlabel="inverse temperature β", ylabel="β² Var U (dimensionless)",
+             title="Heat capacity (dotted: d/2)")
+    return figure
+
+
+def draw_choice(choice: Choice) -> Any:
+    """F of every model with 95 % intervals, and p(model | data).
+
+    Parameters
+    ----------
+    choice : Choice
+
+    Returns
+    -------
+    matplotlib Figure
+    """
+    figure, axes = _figure(1, 2, (7.0, 3.0))
+    left, right = axes.flat
+    rows, position = choice.rows, np.arange(len(choice.rows))
+    names = [f"K={r.label}" if isinstance(r.label, int) else str(r.label) for r in rows]
+    lowest = min(r.free_energy.value for r in rows)
+    values = np.array([r.free_energy.value - lowest for r in rows])
+    bars = np.array([1.96 * r.free_energy.error for r in rows])
+    left.errorbar(position, values, bars, fmt="o", color=_BLUE, ms=4)
+    left.axhline(1.0, color=_RED, ls="--", lw=1.0)
+    left.set(ylabel="F − lowest F (nats)", title="Free energy (bars: 95 %; dashed: 1 nat)")
+    left.set_yscale("symlog", linthresh=3.0)
+    left.set_ylim(bottom=-1.5)
+    right.bar(position, [r.probability for r in rows], yerr=[r.probability_error for r in rows],
+              color=[_BLUE if r.trusted else "0.7" for r in rows], capsize=2)
+    right.set(ylabel="p(model | data)", ylim=(0, 1.05), title="Probability (grey: not trusted)")
+    for ax in (left, right):
+        ax.set_xticks(position, names, rotation=0 if len(names) < 6 else 45,
+                      ha="center" if len(names) < 6 else "right")
+    return figure
