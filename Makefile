@@ -11,6 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 .PHONY: help setup reproduce results test lint lock lock-check book book-test benchmark reliability clean
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 help:
 	@echo "make reproduce    every figure and the table of claims (QUICK=1: wiring check only)"
@@ -19,17 +20,19 @@ help:
 	@echo "make benchmark    speed, as ratios measured side by side"
 	@echo "make reliability  the long statistical campaigns"
 	@echo "make results      rewrite the tracked results that book and README draw from"
-	@echo "make lint | lock | lock-check | book-test | setup | clean"
+	@echo "make book-test    open every page of the book in headless Chromium, if there is one"
+	@echo "make lint | lock | lock-check | setup | clean"
 
 $(BIN)/uv:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11: say make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing: on Debian and Ubuntu, apt install python3-venv" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==0.13.9 || { rm -rf $(VENV); echo "the package index could not be reached" >&2; exit 2; }
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==0.13.9 || { rm -rf $(VENV); echo "pip could not download uv: is the package index within reach?" >&2; exit 2; }
 
 $(STAMP)%: requirements/%.txt pyproject.toml $(BIN)/uv
-	$(UV) install -q --python $(BIN)/python --require-hashes -r $<
+	@echo "installing $<"
+	@$(UV) install -q --compile-bytecode --python $(BIN)/python --require-hashes -r $< || { echo "$< could not be installed: is the package index within reach?" >&2; exit 2; }
 	$(UV) install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -58,7 +61,7 @@ book: $(STAMP)test $(STAMP)book
 	$(BIN)/jupyter-book build -q -W -n --keep-going book
 
 book-test: book
-	$(BIN)/python -m pytest -q -m book tests/test_book.py
+	$(BIN)/python -m pytest -q -rs -m book tests/test_book.py
 
 lock: $(BIN)/uv
 	requirements/compile.sh $(BIN)/uv

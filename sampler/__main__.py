@@ -145,10 +145,11 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
     print(f"\n{choice}\n")
     for label in choice.not_excluded:
         print(f"== {_name(label)} ==\n{summary(runs[label])}\n")
-    for label in {choice.best, *choice.not_excluded}:
+    for label in dict.fromkeys((choice.best, *choice.not_excluded)):
         if runs[label].posterior.dimension:
             _save(draw_fit(runs[label]), folder / f"fit_{_file_name(label)}")
-            _save(draw_ladder(runs[label]), folder / f"ladder_{_file_name(label)}")
+    if runs[choice.best].posterior.dimension:
+        _save(draw_ladder(runs[choice.best]), folder / f"ladder_{_file_name(choice.best)}")
     _save(draw_choice(choice), folder / "choice")
     _write_tables(choice, runs, folder)
     print(f"figures, table and runs are in {folder}/")
@@ -388,8 +389,9 @@ class _Progress:
 
 
 def _save(figure: Any, stem: Path) -> None:
-    for suffix in ("png", "pdf"):
-        figure.savefig(f"{stem}.{suffix}")
+    figure.savefig(f"{stem}.png")
+    figure.set_layout_engine("none")  # laid out already: the second file need not do it again
+    figure.savefig(f"{stem}.pdf")
 
 
 def _name(label: Any) -> str:

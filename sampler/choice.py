@@ -23,7 +23,8 @@ from sampler.evidence import FreeEnergy, free_energy
 from sampler.exchange import Run
 
 Array = NDArray[np.float64]
-SIGNIFICANT = 1e-3  # each test of the absolute fit
+SIGNIFICANT = 1e-3    # each test of the absolute fit
+REPEATS = 10_000      # repeated measurements simulated, or orders shuffled, for a p-value
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,17 @@ def choose(runs: Mapping[Any, Run], *, within: float = 1.0, excluded: float = 0.
     Raises
     ------
     InputError
-        If there is no run, or the runs are of different data.
+            If there is no run, or the runs are of different data.
+
+    Examples
+    --------
+    >>> from sampler import Data, Model, Posterior, sample, shapes
+    >>> data = Data([0, 1, 2, 3], [0.1, 0.9, 2.2, 2.8], noise=0.3)
+    >>> flat = Model.single(shapes.linear, offset=(-5, 5), slope=0.0)
+    >>> line = Model.single(shapes.linear, offset=(-5, 5), slope=(-5, 5))
+    >>> choose({name: sample(Posterior(model, data), sweeps=2000, seed=1)
+    ...         for name, model in (("flat", flat), ("line", line))}).best
+    'line'
     """
     if not runs:
         raise InputError("runs", "none", "at least one run")
@@ -122,7 +133,9 @@ def choose(runs: Mapping[Any, Run], *, within: float = 1.0, excluded: float = 0.
     best = min(near, key=lambda i: (rows[i].parameters, F[i]))
     lowest = int(np.argmin(F))
     rests_on = F <= F.min() + relevant + 3.0 * np.hypot(error, error[lowest])
-    open_rows = [row for row in rows if row.probability + 1.96 * row.probability_error >= excluded]
+    possible = highest_probabilities(F, error)
+    open_rows = [row for i, row in enumerate(rows)
+                 if possible[i] >= excluded or i in (best, lowest)]
     return Choice(
         rows, rows[best].label, tuple(row.label for row in open_rows),
         tuple(row.label for i, row in enumerate(rows) if not row.trusted and rests_on[i]),
@@ -138,19 +151,45 @@ def probabilities(F: Array, error: Array) -> tuple[Array, Array]:
     >>> p.tolist(), e.round(4).tolist()
     ([0.5, 0.5], [0.0354, 0.0354])
     """
-    weight = np.exp(-(F - F.min()))
-    p = weight / weight.sum()
+    p = _shares(F)
+    error = np.where(p > 0.0, error, 0.0)
     every = float(np.sum((p * error) ** 2))
     variance = p**2 * ((1.0 - 2.0 * p) * error**2 + every)
     return p, np.sqrt(np.maximum(variance, 0.0))
+
+
+def highest_probabilities(F: Array, error: Array, errors: float = 1.96) -> Array:
+    """The largest p(model | data) within so many errors, by the error of its log odds.
+
+    F enters p exponentially, so that an error bar of p itself would be too short upwards.
+
+    Examples
+    --------
+    >>> F, error = np.array([0.0, 4.0]), np.array([0.0, 1.0])
+    >>> p, e = probabilities(F, error)
+    >>> round(float(p[1] + 1.96 * e[1]), 3), highest_probabilities(F, error).round(3).tolist()
+    (0.053, [0.997, 0.115])
+    """
+    p = _shares(F)
+    error = np.where(p > 0.0, error, 0.0)
+    apart = 1.0 - np.eye(len(p))
+    others = np.maximum(apart @ p, 1e-100)
+    rest = apart @ (p * error) ** 2 / others**2
+    odds = np.log(np.maximum(p, 1e-300)) - np.log(others) + errors * np.sqrt(error**2 + rest)
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(odds, -700.0, 700.0))))
+
+
+def _shares(F: Array) -> Array:
+    weight = np.exp(F.min() - F) if np.isfinite(F).any() else np.ones_like(F)
+    return np.asarray(weight / weight.sum())
 
 
 def absolute_fit(run: Run) -> Fit:
     """Test whether the model describes the data, not only whether it beats others.
 
     Posterior predictive p-value of the sum of squares, runs test and lag-1 correlation of the
-    residuals of the posterior mean curve, ordered by x.  A joint posterior counts its worst
-    data set.
+    residuals of the posterior mean curve, ordered by x.  Of a joint posterior the worst data set
+    counts, its p-value multiplied by the number of data sets.
 
     Parameters
     ----------
@@ -159,34 +198,66 @@ def absolute_fit(run: Run) -> Fit:
     Returns
     -------
     Fit
+
+    Examples
+    --------
+    >>> from sampler import Data, Model, Posterior, sample, shapes
+    >>> constant = Model.single(shapes.linear, offset=(-5, 5), slope=0.0)
+    >>> data = Data([0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0], noise=0.1)
+    >>> absolute_fit(sample(Posterior(constant, data), sweeps=2000, seed=1)).failures[0]
+    'residuals too large (p = 5e-107)'
     """
-    flat = run.draws.reshape(-1, run.posterior.dimension)
-    theta = flat[:: max(1, len(flat) // 400)]
+    theta = run.draws.reshape(math.prod(run.draws.shape[:2]), run.posterior.dimension)
+    theta = theta[:: max(1, len(theta) // 400)]
     fits = [_block_fit(run, theta, b) for b in range(len(run.posterior.blocks))]
-    return Fit(min(f.chi_square for f in fits), min(f.runs for f in fits),
-               min(f.lag for f in fits))
+    return Fit(*(min(1.0, len(fits) * min(p)) for p in zip(
+        *((f.chi_square, f.runs, f.lag) for f in fits), strict=True)))
 
 
 def _block_fit(run: Run, theta: Array, b: int) -> Fit:
+    data = run.posterior.blocks[b].data
+    order = np.argsort(data.x, kind="stable")
+    mu, y = run.posterior.predict(theta, block=b)[:, order], data.y[order]
+    if data.law == POISSON:
+        return _poisson_fit(mu, y)
+    scale = np.broadcast_to(data.deviation[order], mu.shape)
+    if data.noise_prior is not None:
+        scale = scale * run.posterior.values(theta)[data.noise_name]
     from scipy.special import gammaincc
 
-    data = run.posterior.blocks[b].data
-    mu = run.posterior.predict(theta, block=b)
-    if data.law == POISSON:
-        scale = np.sqrt(np.maximum(mu, 1e-300))
-        replica = np.random.default_rng(0).poisson(np.minimum(np.maximum(mu, 0.0), 1e15))
-        seen = (((data.y - mu) / scale) ** 2).sum(axis=1)
-        p = float(np.mean((((replica - mu) / scale) ** 2).sum(axis=1) >= seen))
-    else:
-        scale = np.broadcast_to(data.deviation, mu.shape)
-        if data.noise_prior is not None:
-            scale = scale * run.posterior.values(theta)[data.noise_name]
-        # Under the model the sum of squares is chi-square with n degrees, exactly.
-        p = float(np.mean(gammaincc(0.5 * data.size,
-                                    0.5 * (((data.y - mu) / scale) ** 2).sum(axis=1))))
-    order = np.argsort(data.x, kind="stable")
-    residual = ((data.y - mu.mean(axis=0)) / scale.mean(axis=0))[order]
-    return Fit(p, _too_few_runs(residual), _correlated(residual))
+    # Under the model the sum of squares is chi-square with n degrees, exactly.
+    power = (((y - mu) / scale) ** 2).sum(axis=1)
+    residual = (y - mu.mean(axis=0)) / scale.mean(axis=0)
+    return Fit(float(np.mean(gammaincc(0.5 * data.size, 0.5 * power))),
+               _too_few_runs(residual), _correlated(residual))
+
+
+def _poisson_fit(mu: Array, y: Array) -> Fit:
+    """All three tests against simulated counts: small counts are skew, and where nothing is
+    expected every residual is negative, so that the laws of Gaussian residuals do not hold."""
+    generator = np.random.default_rng(0)
+    more = np.zeros(3)
+    mean = np.maximum(mu.mean(axis=0), 1e-300)
+    repeats = int(np.clip(20_000_000 // y.size, 2_000, REPEATS))
+    for share in np.array_split(np.arange(repeats), math.ceil(repeats * y.size / 1_000_000)):
+        curve = np.maximum(mu[share % len(mu)], 1e-300)
+        again = generator.poisson(np.minimum(curve, 1e15))
+        around = generator.poisson(np.minimum(np.broadcast_to(mean, curve.shape), 1e15))
+        power = [((v - curve) ** 2 / curve).sum(axis=1) for v in (y, again)]
+        runs, lag = zip(*(_order_numbers((v - mean) / np.sqrt(mean)) for v in (y, around)),
+                        strict=True)
+        more += [np.count_nonzero(power[1] >= power[0]), np.count_nonzero(runs[1] <= runs[0]),
+                 np.count_nonzero(lag[1] >= lag[0])]
+    return Fit(*((1.0 + more) / (1.0 + repeats)))
+
+
+def _order_numbers(residual: Array) -> tuple[Array, Array]:
+    """Number of runs of equal sign, and lag-1 correlation, of residuals (..., points)."""
+    signs = residual > 0.0
+    runs = 1 + np.count_nonzero(signs[..., 1:] != signs[..., :-1], axis=-1)
+    centred = residual - residual.mean(axis=-1, keepdims=True)
+    power = np.maximum((centred**2).sum(axis=-1), 1e-300)
+    return np.asarray(runs), np.asarray((centred[..., 1:] * centred[..., :-1]).sum(axis=-1) / power)
 
 
 def _too_few_runs(residual: Array) -> float:
@@ -218,17 +289,18 @@ def _log_choose(n: int, k: int) -> float:
 
 def _correlated(residual: Array) -> float:
     """P(lag-1 correlation >= seen) if the order of the residuals meant nothing."""
+    n = len(residual)
     centred = residual - residual.mean()
     power = float(np.sum(centred**2))
-    n = len(centred)
     if n < 3 or power == 0.0:
         return 1.0
     seen = float(np.sum(centred[1:] * centred[:-1])) / power
     if n > 60:
         return 0.5 * math.erfc((seen + 1.0 / n) * math.sqrt(0.5 * n))
-    shuffled = np.random.default_rng(0).permuted(np.tile(centred, (20_000, 1)), axis=1)
+    shuffled = np.random.default_rng(0).permuted(np.tile(centred, (REPEATS, 1)), axis=1)
     lags = np.sum(shuffled[:, 1:] * shuffled[:, :-1], axis=1) / power
-    return float((1 + np.count_nonzero(lags >= seen)) / (len(lags) + 1))
+    # Equal orders must count as equal in spite of rounding.
+    return float((1 + np.count_nonzero(lags >= seen - 1e-12)) / (len(lags) + 1))
 
 
 def _same_data(runs: Mapping[Any, Run]) -> None:
@@ -256,7 +328,12 @@ def _verdict(choice: Choice) -> list[str]:
                      "p below is conditional on that.")
     others = [_name(label) for label in choice.not_excluded if label != choice.best]
     verdict = f"{_name(choice.best)} favoured"
-    verdict += f", {', '.join(others)} not excluded" if others else ", all others excluded"
+    if others:
+        verdict += f", {', '.join(others)} not excluded"
+    elif len(choice.rows) > 1:
+        verdict += ", all others excluded"
+    else:
+        verdict += ": the only model given"
     lines.append(verdict + ".")
     if choice.doubtful:
         names = ", ".join(_name(label) for label in choice.doubtful)
@@ -266,7 +343,8 @@ def _verdict(choice: Choice) -> list[str]:
 
 def _table(choice: Choice) -> list[str]:
     width = max(5, *(len(_name(row.label)) for row in choice.rows))
-    lines = [f"{'model':<{width}}  parameters  {'F (nats)':>20}  {'p(model | data)':>17}"]
+    lines = [f"{'model':<{width}}  parameters  {'F (nats)':>20}  "
+             f"{'without constant':>16}  {'p(model | data)':>17}"]
     for row in choice.rows:
         f = row.free_energy
         value = f"{f.value:.2f} +- {f.error:.2f}" if f.freedom else f"{f.value:.2f} (exact)"
@@ -274,7 +352,7 @@ def _table(choice: Choice) -> list[str]:
         mark = "" if row.trusted else "  not trusted"
         mark += "  misfit" if row.fit.failures else ""
         lines.append(f"{_name(row.label):<{width}}  {row.parameters:>10}  {value:>20}  "
-                     f"{p:>17}{mark}")
+                     f"{f.reduced:>16.2f}  {p:>17}{mark}")
     return lines
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.evidence import _pairs, autocorrelation_time, series_errors
+from sampler.evidence import autocorrelation_time, colder, series_errors, summed
 from sampler.exchange import Run
 
 Array = NDArray[np.float64]
@@ -33,8 +33,10 @@ class Diagnosis:
 
     trusted: bool
     problems: tuple[str, ...]    # sentences: what is wrong and what to do
+    faults: tuple[str, ...]      # the same by name: "memory", "rhat", ...
     replica_memory: float        # 0 in equilibrium, 1 if replicas never forget
-    heat_capacity_ratio: float   # peak of beta**2 Var U along the ladder / (d/2)
+    heat_capacity_ratio: float   # peak of beta**2 Var U along the colder two thirds / (d/2)
+    heat_capacity_error: float   # relative error of that peak: small where it is crossed often
     between_within: float        # spread of F between chains / what each chain claims
     direction_gap: float         # |forward - reverse stepping stone| / joint error
     lowest_swap_rate: float
@@ -42,6 +44,11 @@ class Diagnosis:
     round_trips: int             # hot to cold and back, all replicas and chains
     rhat: float                  # largest, over U and the label-free quantities
     ess: float                   # effective draws of U at beta = 1, all chains
+
+    @property
+    def only_short(self) -> bool:
+        """True if nothing is wrong that more sweeps of the same kind would not mend."""
+        return set(self.faults) <= {"trips", "rhat", "ess"}
 
     def __str__(self) -> str:
         head = "trusted" if self.trusted else "NOT TRUSTED"
@@ -52,7 +59,8 @@ class Diagnosis:
             *(f"- {problem}" for problem in self.problems)])
 
 
-def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0, between: float = 3.0,
+def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
+             crossed: float = 0.1, between: float = 3.0,
              gap: float = 3.0, swap_rate: float = 0.1, trips: int = 5, rhat: float = 1.01,
              ess: float = 400.0) -> Diagnosis:
     """Say whether a run can be trusted, and what to do if not.
@@ -60,8 +68,11 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0, betwe
     Parameters
     ----------
     run : Run
-    memory, heat_capacity, between, gap, swap_rate, trips, rhat, ess
-        Limits of the alarms; the defaults are the house's.
+    memory, heat_capacity, crossed, between, gap, swap_rate, trips, rhat, ess
+        Limits of the alarms; the defaults are the house's.  A peak of the heat capacity alone is
+        no fault (an unknown noise gives one, and for d = 1 the measure d/2 is so small that any
+        narrow line in a wide range does): it alarms where its own relative error exceeds
+        ``crossed``, that is, where the transition was crossed too seldom.
 
     Returns
     -------
@@ -76,50 +87,55 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0, betwe
     True
     """
     if run.posterior.dimension == 0:
-        return Diagnosis(True, (), 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0, 1.0, math.inf)
+        return Diagnosis(True, (), (), 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0, 1.0, math.inf)
     found = _numbers(run)
-    problems = []
-    if len(run.betas) < 2:
-        problems.append("one temperature only: nothing shows that other modes were looked for; "
-                        "use sample instead of metropolis")
-
-    def alarm(raised: bool, words: str) -> None:
-        if raised:
-            problems.append(words)
-
-    alarm(found["replica_memory"] > memory,
-          f"replicas remember where they came from (memory {found['replica_memory']:.2f} > "
-          f"{memory:g}): modes are not mixed; run longer, or with more chains")
-    alarm(found["heat_capacity_ratio"] > heat_capacity,
-          f"the heat capacity peaks at {found['heat_capacity_ratio']:.1f} times d/2 "
-          f"(> {heat_capacity:g}): the ladder crosses a sharp transition; run longer and compare "
-          "independent seeds")
-    alarm(found["between_within"] > between,
-          f"chains disagree: F spreads {found['between_within']:.1f} times what each claims "
-          f"(> {between:g}); run longer")
-    alarm(found["direction_gap"] > gap,
-          f"forward and reverse stepping stones differ by {found['direction_gap']:.1f} joint "
-          f"errors (> {gap:g}): neighbouring rungs overlap too little; add rungs")
-    alarm(found["lowest_swap_rate"] < swap_rate,
-          f"a pair of neighbours exchanges at {found['lowest_swap_rate']:.2f} only (< "
-          f"{swap_rate:g}): add rungs there, or let the ladder be tuned")
-    alarm(found["round_trips"] < trips and len(run.betas) > 1,
-          f"{found['round_trips']} round trips between hot and cold (< {trips}): run longer")
-    alarm(not found["rhat"] <= rhat,
-          f"chains have not mixed (R-hat {found['rhat']:.3f} > {rhat:g}): run longer")
-    alarm(found["ess"] < ess,
-          f"only {found['ess']:.0f} effective draws (< {ess:g}): run longer")
-    return Diagnosis(not problems, tuple(problems), **found)
+    alarms = {
+        "one temperature": (
+            len(run.betas) < 2, "one temperature only: nothing shows that other modes were "
+            "looked for; use sample instead of metropolis"),
+        "memory": (
+            found["replica_memory"] > memory, "replicas remember where they came from (memory "
+            f"{found['replica_memory']:.2f} > {memory:g}): modes are not mixed; run longer, or "
+            "with more chains"),
+        "heat capacity": (
+            found["heat_capacity_ratio"] > heat_capacity and found["heat_capacity_error"] > crossed,
+            f"the heat capacity peaks at {found['heat_capacity_ratio']:.1f} times d/2 (> "
+            f"{heat_capacity:g}) and is known to {found['heat_capacity_error']:.0%} only: the "
+            "ladder crosses a sharp transition too seldom; run longer and compare seeds"),
+        "between": (
+            found["between_within"] > between, "chains disagree: F spreads "
+            f"{found['between_within']:.1f} times what each claims (> {between:g}); run longer"),
+        "gap": (
+            found["direction_gap"] > gap, "forward and reverse stepping stones differ by "
+            f"{found['direction_gap']:.1f} joint errors (> {gap:g}): neighbouring rungs overlap "
+            "too little; add rungs"),
+        "swap rate": (
+            found["lowest_swap_rate"] < swap_rate, "a pair of neighbours exchanges at "
+            f"{found['lowest_swap_rate']:.2f} only (< {swap_rate:g}): add rungs there, or let "
+            "the ladder be tuned"),
+        "trips": (
+            found["round_trips"] < trips and len(run.betas) > 1,
+            f"{found['round_trips']} round trips between hot and cold (< {trips}): run longer"),
+        "rhat": (
+            not found["rhat"] <= rhat,
+            f"chains have not mixed (R-hat {found['rhat']:.3f} > {rhat:g}): run longer"),
+        "ess": (
+            found["ess"] < ess,
+            f"only {found['ess']:.0f} effective draws (< {ess:g}): run longer")}
+    raised = {name: words for name, (on, words) in alarms.items() if on}
+    return Diagnosis(not raised, tuple(raised.values()), tuple(raised), **found)
 
 
 def _numbers(run: Run) -> dict[str, Any]:
-    swaps = run.swap_rate
+    swaps = run.swap_rate if len(run.betas) > 1 else np.ones(0)
     cold = run.energy[..., -1]
     quantities = [cold, *(series for _, series in label_free(run))]
     between, gap = _disagreements(run) if len(run.betas) > 1 else (0.0, 0.0)
+    peak, peak_error = _heat_capacity_peak(run)
     return {
         "replica_memory": replica_memory(run) if len(run.betas) > 1 else 0.0,
-        "heat_capacity_ratio": _heat_capacity_peak(run) / (0.5 * run.posterior.dimension),
+        "heat_capacity_ratio": peak / (0.5 * run.posterior.dimension),
+        "heat_capacity_error": peak_error,
         "between_within": between, "direction_gap": gap,
         "lowest_swap_rate": float(swaps.min()) if len(swaps) else 1.0,
         "barrier": float((1.0 - swaps).sum()), "round_trips": round_trips(run.replica),
@@ -127,30 +143,27 @@ def _numbers(run: Run) -> dict[str, Any]:
         "ess": effective_sample_size(cold)}
 
 
-def _heat_capacity_peak(run: Run) -> float:
-    """Largest beta**2 Var U; rungs with prior draws outside the support are left out."""
-    with np.errstate(invalid="ignore"):
-        peaks = run.betas**2 * run.energy.reshape(-1, len(run.betas)).var(axis=0)
-    return float(np.nanmax(np.where(np.isfinite(peaks), peaks, 0.0)))
+def _heat_capacity_peak(run: Run) -> tuple[float, float]:
+    """Largest beta**2 Var U of the colder rungs, and its relative error."""
+    peaks = [float(run.betas[k] ** 2 * run.energy[..., k].var()) for k in colder(run)]
+    level = colder(run)[int(np.argmax(peaks))]
+    u = run.energy[..., level]
+    error = max(series_errors((u - u.mean()) ** 2)[:2])
+    return max(peaks), error / float(u.var()) if u.var() > 0.0 else 0.0
 
 
 def _disagreements(run: Run) -> tuple[float, float]:
     """Spread of F between chains over what each claims; forward against reverse stepping stone
-    in joint errors."""
-    influence, difference, gap = 0.0, 0.0, 0.0
-    for k, pair in enumerate(_pairs(run)):
-        influence = influence + pair.influence
-        step = run.betas[k + 1] - run.betas[k]
-        hot = np.exp(-step * run.energy[..., k] + pair.forward)
-        cold = np.exp(step * run.energy[..., k + 1] - pair.reverse)
-        difference = difference - (hot - 1.0) - (cold - 1.0)
-        gap += pair.forward - pair.reverse
-    series = np.asarray(influence)
+    over the colder rungs, in joint errors."""
+    sums = summed(run)
+    if not np.isfinite(sums.influence).all():  # two neighbours that never met
+        return math.inf, math.inf
     claimed = math.sqrt(float(np.mean([chain.var() * autocorrelation_time(chain[None])
-                                       for chain in series])) / run.sweeps)
-    spread = float(series.mean(axis=1).std(ddof=1)) if run.chains > 1 else 0.0
-    joint = max(series_errors(np.asarray(difference))[:2])
-    return (spread / claimed if claimed > 0.0 else 0.0), (abs(gap) / joint if joint > 0 else 0.0)
+                                       for chain in sums.influence])) / run.sweeps)
+    spread = float(sums.influence.mean(axis=1).std(ddof=1)) if run.chains > 1 else 0.0
+    joint = max(series_errors(sums.cold_influence)[:2])
+    return (spread / claimed if claimed > 0.0 else 0.0,
+            abs(sums.cold_difference) / joint if joint > 0 else 0.0)
 
 
 def replica_memory(run: Run) -> float:
@@ -167,6 +180,14 @@ def replica_memory(run: Run) -> float:
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> from sampler import Data, Model, Posterior, sample, shapes
+    >>> line = Model.single(shapes.linear, offset=(-1, 1), slope=(-10, 10))
+    >>> data = Data([0, 1, 2], [0.1, 0.9, 2.2], noise=0.5)
+    >>> replica_memory(sample(Posterior(line, data), sweeps=1000, seed=1)) < 0.1
+    True
     """
     rungs = len(run.betas)
     half = run.sweeps // 2
@@ -174,7 +195,7 @@ def replica_memory(run: Run) -> float:
         return 0.0
     worst = 0.0
     offset = (np.arange(run.chains) * rungs)[:, None]
-    for level in range(max(1, rungs // 3), rungs):
+    for level in colder(run):
         u = run.energy[..., level]
         who = run.replica[..., level] + offset
         means, visits = [], []
@@ -207,7 +228,7 @@ def round_trips(replica: NDArray[np.int16]) -> int:
     >>> round_trips(swapped)
     1
     """
-    chains, sweeps, rungs = replica.shape
+    sweeps, rungs = replica.shape[1:]
     if rungs < 2:
         return 0
     total = 0
@@ -251,6 +272,12 @@ def rank_normalised_rhat(series: Array) -> float:
     -------
     float
         1 where the chains agree; infinite for fewer than 4 sweeps.
+
+    Examples
+    --------
+    >>> white = np.random.default_rng(0).normal(size=(4, 1000))
+    >>> round(rank_normalised_rhat(white), 2)
+    1.0
     """
     half = series.shape[1] // 2
     if half < 2:

@@ -9,16 +9,18 @@ Between neighbouring rungs three estimators share the same samples:
 The error of BAR: neighbouring pairs share draws and slow modes, so pair errors must not be added
 in quadrature.  The linearised influence of each sweep is summed over all pairs *first*; the error
 is the larger of the autocorrelation estimate (Geyer, Stat. Sci. 7 (1992) 473) and the spread of
-eight blocks of whole sweeps.  The larger of two is a cautious error bar, so its intervals use the
-law of Z / max(1, sqrt(chi2_nu / nu)) instead of a normal.
+blocks of whole sweeps, two in each chain.  The larger of two is a cautious error bar, so its
+intervals use the law of Z / max(1, sqrt(chi2_nu / nu)) instead of a normal.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,9 @@ from sampler.errors import InputError
 from sampler.exchange import Run
 
 Array = NDArray[np.float64]
-BLOCKS = 8
+BLOCKS = 2             # blocks of whole sweeps in each chain, for the spread
+BLOCKS_OF_ONE = 8      # the same for a run of one chain
+NO_OVERLAP = 1e-100    # mean Fermi weight below which two rungs never met
 
 
 @dataclass(frozen=True)
@@ -36,22 +40,27 @@ class FreeEnergy:
 
     Examples
     --------
-    >>> f = FreeEnergy(12.0, 0.1, (11.9, 12.1), (11.8, 12.2), "BAR", 12.0, 12.0, 3.0, 0.1, 0.1, 7)
+    >>> f = FreeEnergy(12.0, 0.1, (11.9, 12.1), (11.8, 12.2), "bar", 12.1, 11.9, 12.0, 3.0,
+    ...                0.1, 0.1, 7)
     >>> f.reduced, f.log_evidence
     (9.0, -12.0)
+    >>> print(f)
+    F = 12.000 +- 0.100 nats (95 %: 11.800 to 12.200; BAR)
     """
 
     value: float                     # F (nats)
-    error: float                     # standard error of F
-    interval68: tuple[float, float]  # holds the truth in 68 % of runs
-    interval95: tuple[float, float]  # holds the truth in 95 % of runs
-    estimator: str                   # "BAR", or "exact" for a model without free parameters
-    forward: float                   # stepping stone, colder from hotter; exp(-F) unbiased
-    reverse: float                   # stepping stone, hotter from colder; exp(+F) unbiased
-    constant: float                  # the untempered constant in F
+    error: float                     # standard error of F (nats)
+    interval68: tuple[float, float]  # holds the truth in 68 % of runs (nats)
+    interval95: tuple[float, float]  # holds the truth in 95 % of runs (nats)
+    estimator: str                   # "bar", or "exact" for a model without free parameters
+    forward: float                   # stepping stone, colder from hotter: exp(-F) unbiased for Z
+    reverse: float                   # stepping stone, hotter from colder: exp(F) unbiased for 1/Z
+    bar: float                       # Bennett's estimate, the best of both directions
+    constant: float                  # the untempered constant in F (nats)
     within: float                    # error by autocorrelation of the summed influence
     between: float                   # error by the spread of blocks of whole sweeps
     freedom: int                     # number of blocks minus 1 (nu); 0 if exact
+    bridge: float | None = None      # bridge-sampling estimate, where one was made
 
     @property
     def reduced(self) -> float:
@@ -71,7 +80,7 @@ class FreeEnergy:
     def __str__(self) -> str:
         low, high = self.interval95
         return (f"F = {self.value:.3f} +- {self.error:.3f} nats "
-                f"(95 %: {low:.3f} to {high:.3f}; {self.estimator})")
+                f"(95 %: {low:.3f} to {high:.3f}; {self.estimator.replace('bar', 'BAR')})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,20 +125,21 @@ def free_energy(run: Run) -> FreeEnergy:
     if run.posterior.dimension == 0:
         value = float(run.energy[0, 0, 0]) + constant
         return FreeEnergy(value, 0.0, (value, value), (value, value), "exact", value, value,
-                          constant, 0.0, 0.0, 0)
-    _needs_ladder(run)
-    total, influence, forward, reverse = constant, 0.0, constant, constant
-    for pair in _pairs(run):
-        total += pair.gap
-        forward += pair.forward
-        reverse += pair.reverse
-        influence = influence + pair.influence
-    within, between, freedom = series_errors(np.asarray(influence))
+                          value, constant, 0.0, 0.0, 0)
+    sums = summed(run)
+    value = sums.gap + constant
+    within, between, freedom = series_errors(sums.influence)
     error = max(within, between)
-    w68, w95 = half_width(math.erf(math.sqrt(0.5)), freedom), half_width(0.95, freedom)
-    return FreeEnergy(total, error, (total - w68 * error, total + w68 * error),
-                      (total - w95 * error, total + w95 * error), "BAR", forward, reverse,
-                      constant, within, between, freedom)
+    return FreeEnergy(value, error, _interval(value, error, math.erf(math.sqrt(0.5)), freedom),
+                      _interval(value, error, 0.95, freedom), "bar", sums.forward + constant,
+                      sums.reverse + constant, value, constant, within, between, freedom)
+
+
+def _interval(value: float, error: float, probability: float, freedom: int) -> tuple[float, float]:
+    if not math.isfinite(error):
+        return -math.inf, math.inf
+    half = half_width(probability, freedom) * error
+    return value - half, value + half
 
 
 def free_energy_along(run: Run) -> AlongLadder:
@@ -144,16 +154,16 @@ def free_energy_along(run: Run) -> AlongLadder:
     AlongLadder
     """
     _needs_ladder(run)
-    values, errors, influence = [0.0], [0.0], 0.0
-    for pair in _pairs(run):
-        influence = influence + pair.influence
+    values, errors, influence = [0.0], [0.0], np.zeros(run.energy.shape[:2])
+    for pair in pairs(run):
+        influence += pair.influence
         values.append(values[-1] + pair.gap)
-        errors.append(max(series_errors(np.asarray(influence))[:2]))
+        errors.append(max(series_errors(influence)[:2]))
     mean, mean_error, heat, heat_error = [], [], [], []
     for level, beta in enumerate(run.betas):
         u = run.energy[..., level]
-        with np.errstate(invalid="ignore"):
-            square = beta**2 * (u - u.mean()) ** 2
+        # At beta = 0 prior draws may lie outside the support (U = inf); the heat capacity is 0.
+        square = (beta * (u - u.mean())) ** 2 if beta > 0.0 else np.zeros_like(u)
         mean.append(float(u.mean()))
         heat.append(float(square.mean()))
         mean_error.append(max(series_errors(u)[:2]))
@@ -184,16 +194,55 @@ def thermodynamic_integration(run: Run) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    gap: float        # F~ of the colder rung minus F~ of the hotter, by BAR
+    gap: float         # F~ of the colder rung minus F~ of the hotter, by BAR
     forward: float
     reverse: float
-    influence: Array  # (chains, sweeps)
+    influence: Array   # (chains, sweeps) of the gap
+    difference: Array  # (chains, sweeps) of forward minus reverse
 
 
-def _pairs(run: Run) -> list[_Pair]:
-    return [_bar((run.betas[k + 1] - run.betas[k]) * run.energy[..., k],
-                 (run.betas[k + 1] - run.betas[k]) * run.energy[..., k + 1])
-            for k in range(len(run.betas) - 1)]
+def pairs(run: Run) -> Iterator[_Pair]:
+    """The estimates of every pair of neighbours, hot to cold."""
+    for k, step in enumerate(np.diff(run.betas)):
+        yield _bar(step * run.energy[..., k], step * run.energy[..., k + 1])
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums over the pairs of a ladder, all without the constant."""
+
+    gap: float               # F~ by BAR
+    forward: float
+    reverse: float
+    influence: Array         # (chains, sweeps) of BAR; its mean is the linearised error
+    cold_difference: float   # forward minus reverse over the colder two thirds
+    cold_influence: Array    # (chains, sweeps) of that difference
+
+
+_SUMS: WeakKeyDictionary[Run, Sums] = WeakKeyDictionary()
+
+
+def summed(run: Run) -> Sums:
+    """The sums over all pairs, worked out once for each run."""
+    _needs_ladder(run)
+    if run not in _SUMS:
+        gap, forward, reverse, difference = 0.0, 0.0, 0.0, 0.0
+        influence, cold = np.zeros(run.energy.shape[:2]), np.zeros(run.energy.shape[:2])
+        for k, pair in enumerate(pairs(run)):
+            gap, forward, reverse = gap + pair.gap, forward + pair.forward, reverse + pair.reverse
+            influence += pair.influence
+            if k in colder(run):
+                cold += pair.difference
+                difference += pair.forward - pair.reverse
+        _SUMS[run] = Sums(gap, forward, reverse, influence, difference, cold)
+    return _SUMS[run]
+
+
+def colder(run: Run) -> range:
+    """The rungs of the colder two thirds.  Hotter ones see the tails of the prior, where energies
+    of any size make variances and reverse stepping stones (not BAR) meaningless."""
+    rungs = len(run.betas)
+    return range(min(max(1, rungs // 3), rungs - 1), rungs)
 
 
 def _bar(hot: Array, cold: Array) -> _Pair:
@@ -203,47 +252,76 @@ def _bar(hot: Array, cold: Array) -> _Pair:
     and the right side falls with the gap, so the root is unique.  U = +inf (a prior draw outside
     the support) has weight 0.
     """
-    forward = -_log_mean_exp(-hot)
-    reverse = _log_mean_exp(cold)
-    gap = _root(hot, cold, min(forward, reverse), max(forward, reverse))
-    p_hot, p_cold = _fermi(hot - gap), _fermi(gap - cold)
-    slope = float(np.mean(p_hot * (1.0 - p_hot)) + np.mean(p_cold * (1.0 - p_cold)))
-    influence = (p_cold - p_hot) / slope
-    return _Pair(gap, forward, reverse, influence - influence.mean())
+    reverse, heavy = _log_mean_exp(cold)
+    if not np.isfinite(hot).any():
+        nothing = np.full(hot.shape, math.inf)
+        return _Pair(math.inf, math.inf, reverse, nothing, nothing)
+    forward, light = _log_mean_exp(-hot)
+    forward = -forward
+    gap = _root(hot, cold, 0.5 * (forward + reverse))
+    p, q = _fermi(hot - gap), _fermi(gap - cold)
+    height = float(p.mean())
+    # Everything in units of the mean weight, which may be tiny.
+    p /= height
+    q /= height
+    slope = float(p.mean() + q.mean() - height * (_squares(p) + _squares(q)) / p.size)
+    influence = np.subtract(q, p, out=q)
+    influence /= slope
+    influence -= influence.mean()
+    if height < NO_OVERLAP:
+        influence = np.full(hot.shape, math.inf)
+    return _Pair(gap, forward, reverse, influence, 2.0 - light - heavy)
 
 
-def _root(hot: Array, cold: Array, lo: float, hi: float) -> float:
-    """Newton's steps, kept inside a bracket."""
-    def off(gap: float) -> float:
-        return float(np.mean(_fermi(hot - gap)) - np.mean(_fermi(gap - cold)))
+def _root(hot: Array, cold: Array, start: float) -> float:
+    """Newton's steps on ln mean p - ln mean q, inside the bracket known so far.
 
-    step = 1.0
-    while off(lo) > 0.0:
-        lo, step = lo - step, 2.0 * step
-    step = 1.0
-    while off(hi) < 0.0:
-        hi, step = hi + step, 2.0 * step
-    gap = 0.5 * (lo + hi)
-    for _ in range(60):
+    In the logarithm the slope is near 1 on both sides, however far the start.
+    """
+    if hot.size > 20_000:  # a share of the sweeps brings the start close, at a small cost
+        share = slice(None, None, 16)
+        start = _root(hot[:, share], cold[:, share], start)
+    lo, hi, gap = -math.inf, math.inf, start
+    for _ in range(200):
         p, q = _fermi(hot - gap), _fermi(gap - cold)
-        miss = float(p.mean() - q.mean())
+        sum_p, sum_q = float(p.sum()), float(q.sum())
+        miss = math.log(sum_p) - math.log(sum_q)
         lo, hi = (lo, gap) if miss > 0.0 else (gap, hi)
-        slope = float(np.mean(p * (1.0 - p)) + np.mean(q * (1.0 - q)))
-        newton = gap - miss / slope if slope > 0.0 else math.nan
-        previous, gap = gap, newton if lo <= newton <= hi else 0.5 * (lo + hi)
+        slope = 2.0 - _squares(p) / sum_p - _squares(q) / sum_q
+        previous, gap = gap, _inside(gap - miss / max(slope, 1e-3), gap, lo, hi)
         if abs(gap - previous) < 1e-11 * (1.0 + abs(gap)):
-            return gap
+            break
     return gap
 
 
+def _inside(newton: float, gap: float, lo: float, hi: float) -> float:
+    """Newton's step if it stays in the bracket, else its middle."""
+    if lo <= newton <= hi:
+        return newton
+    return 0.5 * (lo + hi) if math.isfinite(lo) and math.isfinite(hi) else gap
+
+
 def _fermi(t: Array) -> Array:
-    """1/(1 + e**t) without overflow; 0 at +inf."""
-    return np.asarray(0.5 * (1.0 - np.tanh(0.5 * t)))
+    """1/(1 + e**t) without overflow; 1e-304 stands for anything smaller."""
+    out = np.minimum(t, 700.0)
+    np.exp(out, out=out)
+    out += 1.0
+    return np.reciprocal(out, out=out)
 
 
-def _log_mean_exp(t: Array) -> float:
+def _squares(t: Array) -> float:
+    """Sum of squares; not by BLAS, whose threads would change the last digits."""
+    return float(np.einsum("ct,ct->", t, t))
+
+
+def _log_mean_exp(t: Array) -> tuple[float, Array]:
+    """ln mean e**t, and the weights e**t / mean e**t."""
     top = float(t.max())
-    return top + math.log(float(np.exp(t - top).mean()))
+    weight = t - top
+    np.exp(weight, out=weight)
+    mean = float(weight.mean())
+    weight /= mean
+    return top + math.log(mean), weight
 
 
 def _needs_ladder(run: Run) -> None:
@@ -266,7 +344,8 @@ def series_errors(series: Array) -> tuple[float, float, int]:
     -------
     within, between, freedom
         By autocorrelation (Geyer's initial monotone sequence), by the spread of blocks of whole
-        sweeps (two for each of four chains), and the number of blocks minus 1.
+        sweeps (two in each chain, eight in a single one), and the number of blocks minus 1.
+        Infinite where there is no estimate: too few sweeps, or rungs that never met.
 
     Examples
     --------
@@ -276,16 +355,15 @@ def series_errors(series: Array) -> tuple[float, float, int]:
     (0.005, 7)
     """
     chains, sweeps = series.shape
-    variance = float(series.var())
-    per_chain = max(1, round(BLOCKS / chains))
+    per_chain = BLOCKS if chains > 1 else BLOCKS_OF_ONE
     freedom = chains * per_chain - 1
-    if sweeps < 2 * per_chain or not math.isfinite(variance):
+    if sweeps < 2 * per_chain or not np.isfinite(series).all():
         return math.inf, math.inf, freedom
-    within = math.sqrt(variance * autocorrelation_time(series) / series.size)
+    within = math.sqrt(float(series.var()) * autocorrelation_time(series) / series.size)
     length = sweeps // per_chain
     blocks = series[:, sweeps - per_chain * length:].reshape(chains, per_chain, length)
     means = blocks.mean(axis=2).ravel()
-    between = float(means.std(ddof=1)) / math.sqrt(len(means)) if freedom else 0.0
+    between = float(means.std(ddof=1)) / math.sqrt(len(means))
     return within, between, freedom
 
 
@@ -360,13 +438,19 @@ def normal_score(z: Any, freedom: int) -> Any:
     z : float or array
     freedom : int
         `FreeEnergy.freedom`.
-    """
-    from scipy.special import ndtri
 
-    flat = np.atleast_1d(np.asarray(z, dtype=np.float64))
-    tails = np.array([0.5 * (1.0 - coverage(abs(v), freedom)) for v in flat.ravel()])
-    scores = np.where(flat.ravel() < 0.0, 1.0, -1.0) * ndtri(tails)
-    return float(scores[0]) if np.ndim(z) == 0 else scores.reshape(np.shape(z))
+    Examples
+    --------
+    >>> round(normal_score(1.852, 7), 2)
+    1.96
+    """
+    from scipy.special import ndtr, ndtri
+
+    w, density = _chi_grid(freedom)
+    z = np.asarray(z, dtype=np.float64)
+    tail = ndtr(-np.abs(z)[..., None] * np.maximum(1.0, w)) @ density
+    score = -np.sign(z) * ndtri(tail)
+    return float(score) if z.ndim == 0 else score
 
 
 @cache

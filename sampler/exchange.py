@@ -165,34 +165,35 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
 
 
 def _until(machine: _Machine, until: float, max_sweeps: int, begin: float) -> Run:
-    """Count rounds that double.  Trusted but too coarse: go on.  Not trusted: all so far was
-    burn-in; tune again and count anew."""
+    """Count in rounds.  Trusted but too coarse, or only too short: go on.  Otherwise, and the
+    first time in any case, all so far was burn-in: tune again and count anew."""
     from sampler.diagnostics import diagnose
     from sampler.evidence import free_energy
 
     size = min(FIRST_COUNT, max_sweeps)
+    tuned_again = False
     while True:
         machine.count(size)
         run = machine.run("until", begin)
-        trusted, error = diagnose(run).trusted, free_energy(run).error
-        if trusted and error <= until:
+        diagnosis, error = diagnose(run), free_energy(run).error
+        if diagnosis.trusted and error <= until:
             return run
         left = max_sweeps - (machine.sweep - 1)
-        spent = machine.sweep
-        if trusted and left > 0:
+        if left <= 0:
+            return replace(run, stopped="limit")
+        if diagnosis.trusted:
             # The error falls as 1/sqrt(sweeps); a tenth more spares a further round.
             wanted = math.ceil(run.sweeps * (1.1 * (error / until) ** 2 - 1.0))
-            size = min(max(wanted, size // 2), left)
-            machine.expect(spent + size)
-        elif machine.counted * 3 <= left:
-            size = machine.counted * 2
-            machine.expect(spent + machine.counted + size)
-            machine.burn_in(machine.counted)
-        elif left > 0:
-            size = left
-            machine.expect(spent + size)
+            size = max(wanted, run.sweeps // 2)
+        elif tuned_again and diagnosis.only_short:
+            size = run.sweeps
         else:
-            return replace(run, stopped="limit")
+            size, tuned_again = 2 * run.sweeps, True
+            machine.expect(machine.sweep + run.sweeps + size)
+            machine.burn_in(min(run.sweeps, left - 1))
+            left -= run.sweeps
+        size = max(1, min(size, left))
+        machine.expect(machine.sweep + size)
 
 
 def resume(run: Run, sweeps: int, *, threads: int | None = None,
