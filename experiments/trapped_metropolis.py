@@ -130,7 +130,7 @@ def bimodal_posterior() -> Any:
                           (sp.sqrt((s - 3 * quarter) ** 2 + sp.Rational(1, 16000)), True))
     formula = Formula("two_modes", (1 - x) * (t - half) + x * across, ("s", "t"))
     # U = 300 * 100 * r**2 = r**2 / (2 sigma**2).
-    data = Data([0.0, 1.0], [0.0, 0.0], noise=60_000.0**-0.5)
+    data = Data(np.array([0.0, 1.0]), np.zeros(2), noise=60_000.0**-0.5)
     return Posterior(Model.single(formula, s=(0, 1), t=(0, 1)), data)
 
 

@@ -290,7 +290,8 @@ def _prior(text: str) -> tuple[str, Any]:
 
 def _noise(text: str, changes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """The noise option, with a prior for its parameter if one was given."""
-    noisy = {n: changes.pop(n) for n in ("sigma", "noise_factor") if n in changes}
+    noisy: dict[str, Any] = {n: changes.pop(n) for n in ("sigma", "noise_factor")
+                             if n in changes}
     if text == "unknown":
         return (next(iter(noisy.values())) if noisy else "unknown"), noisy
     if noisy:

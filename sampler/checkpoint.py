@@ -99,11 +99,12 @@ def load_run(path: str | Path) -> Run:
                          "it was written by another version")
     parts = [_rebuild(block, b, arrays, str(path)) for b, block in enumerate(record["blocks"])]
     posterior = parts[0] if len(parts) == 1 else joint(*parts)
-    state = State(**{f.name: (int(arrays["state_sweep"]) if f.name == "sweep"
-                              else arrays[f"state_{f.name}"]) for f in fields(State)})
-    return Run(posterior, *(arrays[name] for name in _ARRAYS), burn_in=record["burn_in"],
+    kept: dict[str, Any] = {f.name: arrays[f"state_{f.name}"] for f in fields(State)}
+    kept["sweep"] = int(kept["sweep"])
+    result: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
+    return Run(posterior=posterior, **result, burn_in=record["burn_in"],
                seed=int(record["seed"]), stopped=record["stopped"], seconds=record["seconds"],
-               state=state, versions=record["versions"])
+               state=State(**kept), versions=record["versions"])
 
 
 def _describe(block: Any, b: int, arrays: dict[str, Any]) -> dict[str, Any]:

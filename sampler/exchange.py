@@ -70,12 +70,12 @@ class Run:
     @property
     def chains(self) -> int:
         """Number of independent chains."""
-        return self.energy.shape[0]
+        return int(self.energy.shape[0])
 
     @property
     def sweeps(self) -> int:
         """Counted sweeps per chain."""
-        return self.energy.shape[1]
+        return int(self.energy.shape[1])
 
     @property
     def swap_rate(self) -> Array:

@@ -150,13 +150,13 @@ class Model:
         if len(set(names)) != len(names):
             raise InputError("renamed", repr(new_names), "names that are not in use already")
 
-        def new(group: tuple[str, ...]) -> tuple[str, ...]:
+        def changed(group: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(table.get(n, n) for n in group)
 
         return Model(
-            tuple(Term(t.formula, t.prefix, new(t.names)) for t in self.terms),
+            tuple(Term(t.formula, t.prefix, changed(t.names)) for t in self.terms),
             {table.get(n, n): p for n, p in self.priors.items()},
-            tuple(new(group) for group in self.orderings))
+            tuple(changed(group) for group in self.orderings))
 
     def with_priors(self, changes: Mapping[str, Any]) -> Model:
         """The same model with other priors; a name without its number means every component.

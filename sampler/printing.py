@@ -207,7 +207,8 @@ class _Printer:
                 test = f"{self.visit(condition.lhs)} {condition.rel_op} {self.visit(condition.rhs)}"
                 code = f"({self.visit(value)} if {test} else {code})"
             else:
-                raise InputError("formula", f"the condition {condition}", "a comparison with < or >")
+                raise InputError("formula", f"the condition {condition}",
+                                 "a comparison with < or >")
         return code
 
 

@@ -130,7 +130,7 @@ class Pair:
 
 def rotated(formula: shapes.Formula, K: int, turn: int) -> Model:
     """K components; component k's parameter j has prior kind number (turn + 3k + j)."""
-    model = Model.repeated(K, formula, "part", **{n: (0.1, 3.0) for n in formula.parameters})
+    model = Model.repeated(K, formula, "part", **dict.fromkeys(formula.parameters, (0.1, 3.0)))
     changes = {f"part{k + 1}_{n}": KINDS[(turn + 3 * k + j) % len(KINDS)]
                for k in range(K) for j, n in enumerate(formula.parameters)}
     return model.with_priors(changes)

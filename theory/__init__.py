@@ -1,0 +1,36 @@
+"""Exact results of Bayesian regression, derived with sympy: the answers that judge a sampler.
+
+`evidence` (any linear basis, Gaussian prior, any temperature), `box` (straight line, box
+priors), `large_n` (the penalty (d/2) ln N and what it drops), `exchange_rate` (how often two
+temperatures exchange).
+
+Energies U are dimensionless and without the noise's constant; free energies are in nats, F with
+the constant and F~ without it; beta = 0 is the prior and beta = 1 the posterior.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from theory import box as box
+    from theory import evidence as evidence
+    from theory import exchange_rate as exchange_rate
+    from theory import large_n as large_n
+    from theory.errors import DomainError as DomainError
+    from theory.evidence import LinearRegression as LinearRegression
+
+_MODULES = ("box", "evidence", "exchange_rate", "large_n")
+_HOME = {"DomainError": "errors", "LinearRegression": "evidence"}
+__all__ = sorted([*_HOME, *_MODULES])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"theory.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'theory' has no attribute {name!r}")
+    return getattr(import_module(f"theory.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

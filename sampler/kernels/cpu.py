@@ -33,7 +33,8 @@ LN2 = 0.6931471805599453
 MAGIC = 1.5 * 2.0**52
 SCALAR = {"error_model": "numpy", "nogil": True, "cache": True, "_nrt": False}
 ROUNDED: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "fastmath": {"nsz", "contract"}}
-SUMMED: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "fastmath": {"reassoc", "nsz", "contract"}}
+SUMMED: dict[str, Any] = {"error_model": "numpy", "_nrt": False,
+                          "fastmath": {"reassoc", "nsz", "contract"}}
 
 
 class Chain(NamedTuple):

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,8 +140,8 @@ def _summands(posterior: Posterior, place: dict[str, int]) -> list[_Summand]:
     return out
 
 
-def _blocks(posterior: Posterior, place: dict[str, int]) -> dict[str, list[object]]:
-    rows: dict[str, list[object]] = {
+def _blocks(posterior: Posterior, place: dict[str, int]) -> dict[str, list[Any]]:
+    rows: dict[str, list[Any]] = {
         k: [] for k in ("law", "scale", "points", "padded", "y", "weight")}
     for block in posterior.blocks:
         data = block.data
@@ -198,8 +199,8 @@ def _pad(values: Array, edge: bool = False) -> Array:
     return np.pad(values, (0, short), mode="edge") if edge else np.pad(values, (0, short))
 
 
-def _offsets(sizes: list[object]) -> list[int]:
-    return [0, *itertools.accumulate(int(s) for s in sizes)][:-1]  # type: ignore[call-overload]
+def _offsets(sizes: Iterable[int]) -> list[int]:
+    return [0, *itertools.accumulate(sizes)][:-1]
 
 
 def _ints(values: object) -> IntArray:

@@ -133,7 +133,7 @@ def _walk_density(problem: Problem, p: int, value: Array) -> Array:
             case k if k == BETA:
                 return np.asarray((one - 1.0) * np.log(value) + (two - 1.0) * np.log1p(-value))
             case k if k == BERNOULLI:
-                return np.where(value == 1.0, one, two)
+                return np.asarray(np.where(value == 1.0, one, two))
     return np.zeros(len(value))
 
 
@@ -148,10 +148,10 @@ def _linear_draw(posterior: Posterior, problem: Problem, theta: Array, p: int, b
         if data.law == POISSON:
             continue
         g = (posterior.predict(one, block=b) - posterior.predict(zero, block=b)) / data.deviation
-        r = (posterior.predict(theta, block=b) - data.y) / data.deviation
+        gap = (posterior.predict(theta, block=b) - data.y) / data.deviation
         s = 1.0 if data.law == GAUSSIAN else posterior.values(theta)[data.noise_name][..., 0]
         precision += np.sum(g * g, axis=1) / s**2
-        slope += np.sum(g * r, axis=1) / s**2
+        slope += np.sum(g * gap, axis=1) / s**2
     for r in np.flatnonzero(betas > 0.0):
         lam = betas[r] * precision[r]
         theta[r, p] = _conditional(problem, p, lam, lam * theta[r, p] - betas[r] * slope[r],
@@ -280,7 +280,7 @@ def draw_prior_at(problem: Problem, number: int, replica: int, key: int) -> Arra
                 theta[p] = a / (a + _gamma(two, draws.later(DRAWS // 2)))
             case _:
                 theta[p] = float(math.log(u) < one)
-    return _ordered(problem, theta[None])[0]
+    return np.asarray(_ordered(problem, theta[None])[0])
 
 
 def _gamma(shape: float, draws: Callable[[int], tuple[float, float]]) -> float:
@@ -334,7 +334,8 @@ def _normal_inverse(mean: float, sd: float, lo: float, hi: float, u: Array) -> A
     if a > 0.0:
         a, b, sign, u = -b, -a, -1.0, 1.0 - u
     low, high = special.ndtr(a), special.ndtr(b)
-    return np.clip(mean + sign * sd * special.ndtri(low + u * (high - low)), lo, hi)
+    inside = mean + sign * sd * special.ndtri(low + u * (high - low))
+    return np.asarray(np.clip(inside, lo, hi))
 
 
 def _ordered(problem: Problem, theta: Array) -> Array:

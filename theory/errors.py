@@ -1,0 +1,70 @@
+"""The one exception of the border: what was received, what was expected, what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class DomainError(ValueError):
+    """A question that the formula does not answer, refused with one sentence.
+
+    Parameters
+    ----------
+    field : str
+        What is wrong, in the caller's words: ``"noise"``, ``"design[3]"``.
+    received, expected : str
+        What came and what should have come.
+    remedy : str, optional
+        What to do about it.
+
+    Examples
+    --------
+    >>> raise DomainError("noise", "-0.1", "a positive standard deviation")
+    Traceback (most recent call last):
+        ...
+    theory.errors.DomainError: noise: received -0.1, expected a positive standard deviation.
+    """
+
+    def __init__(self, field: str, received: str, expected: str, remedy: str = "") -> None:
+        self.field, self.received, self.expected, self.remedy = field, received, expected, remedy
+        sentence = f"{field}: received {received}, expected {expected}"
+        super().__init__(sentence + (f"; {remedy}." if remedy else "."))
+
+    def __reduce__(self) -> tuple[type[DomainError], tuple[str, str, str, str]]:
+        return DomainError, (self.field, self.received, self.expected, self.remedy)
+
+
+def finite(field: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]:
+    """A float array of the wanted number of dimensions, without NaN or infinity."""
+    try:
+        array = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DomainError(field, _short(values), "numbers") from None
+    if array.ndim != ndim:
+        raise DomainError(field, f"an array of shape {array.shape}", f"{ndim} dimension(s)")
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        index = ", ".join(str(i) for i in bad[0])
+        raise DomainError(f"{field}[{index}]" if ndim else field,
+                          str(array[tuple(bad[0])]), "a finite number")
+    array.setflags(write=False)
+    return array
+
+
+def positive(field: str, values: ArrayLike, zero: bool = False) -> NDArray[np.float64]:
+    """Finite numbers above zero (``zero``: or equal to it), of any shape."""
+    array = finite(field, values, np.ndim(values))
+    bad = np.argwhere((array < 0) | ((array == 0) & (not zero)))
+    if len(bad):
+        place = f"[{', '.join(str(i) for i in bad[0])}]" if array.ndim else ""
+        raise DomainError(field + place, str(array[tuple(bad[0])]),
+                          "a number >= 0" if zero else "a positive number")
+    return array
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 60 else text[:57] + "..."

@@ -1,0 +1,364 @@
+r"""Exact Bayes free energy of linear regression with Gaussian noise and a Gaussian prior.
+
+The model is y = X theta + n, n_i ~ N(0, s_i^2), theta ~ N(m0, S0), for any design matrix X.
+In this house
+
+    U(theta) = sum_i (y_i - (X theta)_i)^2 / (2 s_i^2),     p_beta ~ prior * exp(-beta U),
+    F~(beta) = -ln of the integral of prior * exp(-beta U),
+    F        = F~(1) + sum_i ln(2 pi s_i^2) / 2.
+
+Whitening the prior (theta = m0 + L z, S0 = L L^T) and the singular value decomposition of
+X L / s split the integral into independent one-dimensional ones, a *mode* each, with an
+eigenvalue kappa (how often the data are more precise than the prior) and a component c of the
+data.  `derivation` does that one integral in sympy, step by step; every number of this module
+comes from its lambdified results, summed over the modes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from theory.errors import DomainError, finite, positive
+
+Array = NDArray[np.float64]
+
+
+class Derivation(NamedTuple):
+    """The steps from the integral of one mode to its free energy, as sympy expressions."""
+
+    integrand: Any       # prior density of z times exp(-beta U)
+    square: Any          # its exponent with the square in z completed
+    partition: Any       # Z(beta), the integral over z
+    free_energy: Any     # F~ = -ln Z
+    mean_energy: Any     # <U> = d F~ / d beta
+    heat_capacity: Any   # C = beta^2 Var U = -beta^2 d^2 F~ / d beta^2
+
+
+@cache
+def derivation() -> Derivation:
+    """Integrate one mode in sympy: z ~ N(0, 1), U = (sqrt(kappa) z - c)^2 / 2.
+
+    Returns
+    -------
+    Derivation
+        Expressions in the symbols ``z``, ``beta``, ``kappa`` (positive) and ``c`` (real).
+
+    Examples
+    --------
+    >>> derivation().partition
+    exp(-beta*c**2/(2*beta*kappa + 2))/sqrt(beta*kappa + 1)
+    >>> derivation().mean_energy
+    c**2/(2*(beta*kappa + 1)**2) + kappa/(2*(beta*kappa + 1))
+    """
+    import sympy as sp
+
+    beta, kappa = sp.symbols("beta kappa", positive=True)
+    z, c = sp.symbols("z c", real=True)
+    energy = (sp.sqrt(kappa) * z - c) ** 2 / 2
+    integrand = sp.exp(-z**2 / 2 - beta * energy) / sp.sqrt(2 * sp.pi)
+    # Completing the square: exponent = -(1 + beta kappa) (z - mean)^2 / 2 + rest.
+    precision = 1 + beta * kappa
+    mean = beta * sp.sqrt(kappa) * c / precision
+    rest = -beta * c**2 / (2 * precision)
+    square = -precision * (z - mean) ** 2 / 2 + rest
+    # What is left is the integral of a normal density; its variance is 1 / precision.
+    width = sp.Symbol("width", positive=True)
+    gauss = sp.integrate(sp.exp(-z**2 / (2 * width**2)), (z, -sp.oo, sp.oo))
+    partition = (gauss / sp.sqrt(2 * sp.pi)).subs(width, 1 / sp.sqrt(precision)) * sp.exp(rest)
+    free = sp.log(precision) / 2 - rest
+    # Prior and data apart: powers of c, each coefficient in lowest terms.
+    mean_energy, heat = (sp.collect(sp.expand(term), c, sp.factor) for term in (
+        sp.diff(free, beta), -(beta**2) * sp.diff(free, beta, 2)))
+    return Derivation(integrand, square, partition, free, mean_energy, heat)
+
+
+@cache
+def _numbers(name: str) -> Callable[..., Any]:
+    """One result of the derivation as a NumPy function of (beta, kappa, c), complex beta too."""
+    import sympy as sp
+    from sympy.codegen.cfunctions import log1p
+
+    beta, kappa = sp.symbols("beta kappa", positive=True)
+    c = sp.Symbol("c", real=True)
+    # log(1 + u) would lose the digits of a small u near the prior.
+    expression = getattr(derivation(), name).subs(sp.log(1 + beta * kappa), log1p(beta * kappa))
+    function: Callable[..., Any] = sp.lambdify((beta, kappa, c), expression, modules="numpy")
+    return function
+
+
+@dataclass(frozen=True, eq=False)
+class LinearRegression:
+    """A linear model with Gaussian noise and a Gaussian prior, and its data.
+
+    Parameters
+    ----------
+    design : array (points, parameters)
+        X; column j is the model's response to parameter j.
+    y : array (points,)
+        The data.
+    noise : float or array (points,)
+        Standard deviation of the noise, in the units of y.
+    prior_mean : float or array (parameters,)
+        m0.
+    prior_covariance : float, array (parameters,) or array (parameters, parameters)
+        S0: a common variance, the variances, or the matrix.
+
+    Raises
+    ------
+    DomainError
+        For shapes that do not fit, NaN, noise <= 0, or a covariance that is not positive definite.
+
+    Examples
+    --------
+    >>> x = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
+    >>> y = [0.3, 1.1, 2.4, 2.7, 4.5, 6.2]
+    >>> line = LinearRegression(np.stack([x, np.ones(6)], axis=1), y, noise=0.5,
+    ...                         prior_covariance=[4.0, 1.0])
+    >>> print(f"{free_energy(line):.10f}")
+    6.9058222923
+    """
+
+    design: Array
+    y: Array
+    noise: Array
+    prior_mean: Array
+    prior_covariance: Array
+    eigenvalues: Array        # kappa_j, one per mode
+    components: Array         # c_j
+    residual_energy: float    # U of the part of the data that no parameter reaches
+    normalisation: float      # sum of ln(2 pi s_i^2) / 2, never tempered
+
+    def __init__(self, design: ArrayLike, y: ArrayLike, noise: ArrayLike = 1.0,
+                 prior_mean: ArrayLike = 0.0, prior_covariance: ArrayLike = 1.0) -> None:
+        X, data = finite("design", design, 2), finite("y", y, 1)
+        points, d = X.shape
+        if len(data) != points or not points or not d:
+            raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
+                              "one value per row of the design, and at least one column")
+        s = _spread("noise", positive("noise", noise), points)
+        m0 = _spread("prior_mean", finite("prior_mean", prior_mean, np.ndim(prior_mean)), d)
+        S0 = finite("prior_covariance", prior_covariance, np.ndim(prior_covariance))
+        if S0.ndim < 2:
+            S0 = np.diag(_spread("prior_covariance", positive("prior_covariance", S0), d))
+        L = _cholesky(S0, d)
+        left, singular, _ = np.linalg.svd(X @ L / s[:, None], full_matrices=False)
+        r = (data - X @ m0) / s
+        c = left.T @ r
+        outside = r - left @ c
+        for name, value in (("design", X), ("y", data), ("noise", s), ("prior_mean", m0),
+                            ("prior_covariance", S0), ("eigenvalues", singular**2),
+                            ("components", c), ("residual_energy", 0.5 * float(outside @ outside)),
+                            ("normalisation", 0.5 * float(np.sum(np.log(2 * np.pi * s**2))))):
+            object.__setattr__(self, name, value)
+
+    @property
+    def dimension(self) -> int:
+        """Number of parameters."""
+        return int(self.design.shape[1])
+
+
+def _spread(field: str, values: Array, length: int) -> Array:
+    if values.ndim > 1 or (values.ndim == 1 and len(values) != length):
+        raise DomainError(field, f"an array of shape {values.shape}", f"one number or {length}")
+    return np.broadcast_to(values, (length,))
+
+
+def _cholesky(S0: Array, d: int) -> Array:
+    if S0.shape != (d, d):
+        raise DomainError("prior_covariance", f"shape {S0.shape}", f"({d}, {d})")
+    if not np.allclose(S0, S0.T, rtol=1e-12, atol=0):
+        raise DomainError("prior_covariance", "a matrix that is not symmetric", "S0 = S0^T")
+    try:
+        return np.asarray(np.linalg.cholesky(S0), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        raise DomainError("prior_covariance", "a matrix that is not positive definite",
+                          "a covariance matrix") from None
+
+
+def _over_modes(name: str, problem: LinearRegression, beta: Any) -> Any:
+    """Sum of one derived quantity over the modes, for any array of beta."""
+    b = np.asarray(beta)[..., None]
+    terms = _numbers(name)(b, problem.eigenvalues, problem.components)
+    return np.sum(np.broadcast_to(terms, (*b.shape[:-1], len(problem.eigenvalues))), axis=-1)
+
+
+def _betas(beta: ArrayLike) -> Array:
+    return positive("beta", beta, zero=True)
+
+
+def reduced_free_energy(problem: LinearRegression, beta: ArrayLike = 1.0) -> Any:
+    """F~(beta) = -ln Z(beta): the free energy without the noise's normalisation, in nats.
+
+    Parameters
+    ----------
+    problem : LinearRegression
+    beta : float or array
+        Inverse temperature, >= 0; 0 is the prior, 1 the posterior.
+
+    Returns
+    -------
+    float or array of the shape of beta
+
+    Examples
+    --------
+    >>> problem = LinearRegression([[1.0], [1.0]], [0.2, 0.4])
+    >>> round(float(reduced_free_energy(problem, 0.0)), 12)
+    0.0
+    """
+    return -np.real(log_partition(problem, _betas(beta)))
+
+
+def log_partition(problem: LinearRegression, beta: Any) -> Any:
+    """ln Z(beta) for real or complex beta with Re beta >= 0.
+
+    The characteristic function of the energy on a rung is Z(beta - it) / Z(beta), so this one
+    function holds the whole law of U at every temperature.
+
+    Parameters
+    ----------
+    problem : LinearRegression
+    beta : complex or array of complex
+
+    Returns
+    -------
+    complex or array
+    """
+    return -(_over_modes("free_energy", problem, beta)
+             + np.asarray(beta) * problem.residual_energy)
+
+
+def free_energy(problem: LinearRegression) -> float:
+    """F = -ln p(y), with everything the penalty formula drops, in nats.
+
+    Parameters
+    ----------
+    problem : LinearRegression
+
+    Returns
+    -------
+    float
+    """
+    return float(reduced_free_energy(problem, 1.0)) + problem.normalisation
+
+
+def mean_energy(problem: LinearRegression, beta: ArrayLike = 1.0) -> Any:
+    """<U> on a rung, dimensionless.
+
+    Parameters
+    ----------
+    problem : LinearRegression
+    beta : float or array
+        Inverse temperature, >= 0.
+
+    Returns
+    -------
+    float or array of the shape of beta
+
+    Examples
+    --------
+    >>> problem = LinearRegression([[1.0], [1.0]], [0.2, 0.4], prior_covariance=1e8)
+    >>> round(float(mean_energy(problem)), 6)           # RSS/2 + d/2 when the prior is wide
+    0.51
+    """
+    return _over_modes("mean_energy", problem, _betas(beta)) + problem.residual_energy
+
+
+def heat_capacity(problem: LinearRegression, beta: ArrayLike = 1.0) -> Any:
+    """C = beta^2 Var U on a rung; d/2 in the cold limit.
+
+    Parameters
+    ----------
+    problem : LinearRegression
+    beta : float or array
+        Inverse temperature, >= 0.
+
+    Returns
+    -------
+    float or array of the shape of beta
+    """
+    return _over_modes("heat_capacity", problem, _betas(beta))
+
+
+def information(problem: LinearRegression, beta: ArrayLike = 1.0) -> Any:
+    """KL divergence from the prior to the tempered posterior: F~ - beta <U>, in nats.
+
+    Parameters
+    ----------
+    problem : LinearRegression
+    beta : float or array
+        Inverse temperature, >= 0.
+
+    Returns
+    -------
+    float or array of the shape of beta
+    """
+    b = _betas(beta)
+    return reduced_free_energy(problem, b) - b * mean_energy(problem, b)
+
+
+def posterior(problem: LinearRegression, beta: float = 1.0) -> tuple[Array, Array]:
+    """Mean and covariance of the tempered posterior, which is normal.
+
+    Parameters
+    ----------
+    problem : LinearRegression
+    beta : float
+        Inverse temperature, >= 0.
+
+    Returns
+    -------
+    mean : array (parameters,)
+    covariance : array (parameters, parameters)
+
+    Examples
+    --------
+    >>> mean, covariance = posterior(LinearRegression([[1.0]], [1.0]))
+    >>> float(mean[0]), float(covariance[0, 0])
+    (0.5, 0.5)
+    """
+    b = float(_betas(beta))
+    L = np.linalg.cholesky(problem.prior_covariance)
+    A = problem.design @ L / problem.noise[:, None]
+    r = (problem.y - problem.design @ problem.prior_mean) / problem.noise
+    _, singular, right = np.linalg.svd(A, full_matrices=True)
+    kappa = np.zeros(problem.dimension)
+    kappa[:len(singular)] = singular**2
+    spread = right.T / (1.0 + b * kappa)
+    mean = problem.prior_mean + L @ (spread @ (right @ (b * A.T @ r)))
+    return mean, L @ (spread @ right) @ L.T
+
+
+def free_energy_of_noise(problem: LinearRegression, noise: ArrayLike) -> Any:
+    """F for another noise level, read off the temperature ladder.
+
+    Dividing every s_i by t multiplies the energy by t^2, so F(t s) follows from F~(beta = 1/t^2):
+    one ladder of temperatures holds the free energy of every noise level.
+
+    Parameters
+    ----------
+    problem : LinearRegression
+        Its noise must be the same for all points.
+    noise : float or array
+        Standard deviation to ask about, in the units of y.
+
+    Returns
+    -------
+    float or array of the shape of noise, in nats
+
+    Raises
+    ------
+    DomainError
+        If the problem's noise differs between points, or the noise asked for is not positive.
+    """
+    reference = problem.noise[0]
+    if np.any(problem.noise != reference):
+        raise DomainError("problem.noise", "different values", "one noise level for all points")
+    s = positive("noise", noise)
+    return (0.5 * len(problem.y) * np.log(2 * np.pi * s**2)
+            + reduced_free_energy(problem, (reference / s) ** 2))
