@@ -1,0 +1,14 @@
+"""One module for each figure or table of a paper: what is the paper's, what is ours, does it hold?
+
+Every module has a docstring, ``Settings``, ``SETTINGS`` (the full run), ``QUICK`` (a wiring check,
+never a result), ``SECONDS`` (about, on two cores), ``Result``, ``compute(settings, progress)``,
+``draw(result)`` (figures by name) and ``check(result)`` (a list of `claims.Claim`).
+"""
+
+EXPERIMENTS = (
+    "straight_line",
+    "nagata2012_number_of_peaks",
+    "trapped_metropolis",
+    "gauss1_two_peaks",
+    "t1_inversion_recovery",
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
@@ -14,14 +16,24 @@ STYLE = {
 }
 
 
+def styled(draw: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """Draw in the house's style; the user's own matplotlib settings stay untouched."""
+    @wraps(draw)
+    def drawn(result: Any) -> dict[str, Any]:
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(result)
+
+    return drawn
+
+
 def panels(rows: int, columns: int, width: float = 7.0, height: float = 5.0) -> Any:
     """A figure with a grid of axes, ``(figure, axes (rows, columns))``; sizes in inches."""
-    import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots(rows, columns, squeeze=False)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def label_panels(axes: Any) -> None:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.claims import Claim
+from experiments.claims import Claim, trust
+from experiments.figures import styled
 
 Array = NDArray[np.float64]
 SECONDS = 90.0
@@ -154,10 +155,12 @@ def check(result: Result) -> list[Claim]:
     if 3 in at:
         claims.append(Claim(
             "p(K = 3 | data), equal p(K)", "-", float(result.probability[at[3]]),
-            float(result.probability_error[at[3]]), True, "listed, not judged"))
+            float(result.probability_error[at[3]]), None, "listed: a surplus peak costs little"))
+    claims.append(trust([f"K={k:.0f}" for k in result.K], result.F, result.F_error, result.trusted))
     return claims
 
 
+@styled
 def draw(result: Result) -> dict[str, Any]:
     """Data and fit, residuals, F(K), and the certificate."""
     from experiments.figures import (

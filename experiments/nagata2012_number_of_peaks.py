@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.claims import Claim
+from experiments.claims import Claim, trust
+from experiments.figures import styled
 
 Array = NDArray[np.float64]
 SECONDS = 240.0  # on two cores of 3 GHz
@@ -199,6 +200,7 @@ def check(result: Result) -> list[Claim]:
                       for i in range(3)]).ravel()
     add("largest |posterior mean - truth| / sd of the nine parameters", "-",
         float(np.abs((result.mean - truth) / result.sd).max()), 0.0, 0.0, 2.0)
+    claims.append(trust([f"K={k}" for k in at], result.F, result.F_error, result.trusted))
     return claims
 
 
@@ -209,6 +211,7 @@ def exchange_law(ratio: float) -> float:
     return float(power_law(4.5, ratio))
 
 
+@styled
 def draw(result: Result) -> dict[str, Any]:
     """Fit, F(K), centres and exchange rates in one figure."""
     from experiments.figures import (

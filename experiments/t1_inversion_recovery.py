@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.claims import Claim
+from experiments.claims import Claim, trust
+from experiments.figures import styled
 
 Array = NDArray[np.float64]
 SECONDS = 60.0
@@ -147,9 +148,11 @@ def check(result: Result) -> list[Claim]:
         Claim("stretched: share of the posterior with beta > 0.95", "-",
               float(result.stretching[2]), 0.0, bool(result.stretching[2] > 0.5),
               "> 0.5: presses on the prior's wall at 1"),
+        trust(result.models, result.F, result.F_error, result.trusted),
     ]
 
 
+@styled
 def draw(result: Result) -> dict[str, Any]:
     """Data and fit, p(model), T1."""
     from experiments.figures import BLUE, SKY, label_panels, panels

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from experiments import nagata2012_number_of_peaks as nagata
 from experiments.claims import Claim
+from experiments.figures import styled
 
 Array = NDArray[np.float64]
 SECONDS = 60.0
@@ -197,6 +198,7 @@ def check(result: Result) -> list[Claim]:
     ]
 
 
+@styled
 def draw(result: Result) -> dict[str, Any]:
     """Traces, orderings, energies and exchange rates in one figure."""
     from experiments.figures import BLUE, ORANGE, RED, label_panels, panels

@@ -1,0 +1,113 @@
+"""One line of the verdict: what is claimed, what the paper says, what we found, does it hold?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+WIRING = "not judged (wiring)"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that a result must support.
+
+    Parameters
+    ----------
+    claim : str
+        The statement, in words and with its unit.
+    paper : str
+        What the paper, the certificate or the exact theory says; ``"-"`` if nothing.
+    ours : float or str
+        What we found.
+    error : float
+        Standard error of ``ours``; 0 where it has none.
+    holds : bool or None
+        The verdict; None where the value is listed and not judged.
+    note : str
+        The tolerance, or what is to be kept in mind.
+
+    Examples
+    --------
+    >>> Claim("F(2) - F(3)", "large", 96.62, 0.11, True, "> 90").row()
+    ('F(2) - F(3)', 'large', '96.62 ± 0.11', 'holds', '> 90')
+    """
+
+    claim: str
+    paper: str
+    ours: float | str
+    error: float = 0.0
+    holds: bool | None = None
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """``holds``, ``FAILS`` or ``listed``."""
+        return {True: "holds", False: "FAILS", None: "listed"}[
+            None if self.holds is None else bool(self.holds)]
+
+    def row(self, judged: bool = True) -> tuple[str, str, str, str, str]:
+        """The five cells of the table."""
+        verdict = self.verdict if judged else WIRING
+        return self.claim, self.paper, with_error(self.ours, self.error), verdict, self.note
+
+
+def with_error(value: float | str, error: float) -> str:
+    """A number with its error, to two digits of the error.
+
+    Examples
+    --------
+    >>> with_error(172.1439, 0.0312), with_error(3.0, 0.0), with_error("K=1", 0.0)
+    ('172.144 ± 0.031', '3', 'K=1')
+    """
+    if isinstance(value, str):
+        return value
+    if not error > 0.0:
+        return f"{value:.5g}"
+    if error < 1e-5:
+        return f"{value:.1e} ± {error:.0e}"
+    digits = max(0, 1 - int(f"{error:e}".split("e")[1]))
+    return f"{value:.{digits}f} ± {error:.{digits}f}"
+
+
+def trust(labels: Iterable[Any], F: Any, errors: Any,
+          trusted: Sequence[bool]) -> Claim:
+    """The runs that the answer rests on (F within 5 nats + 3 errors of the lowest) are trusted."""
+    best = min(range(len(F)), key=lambda i: F[i])
+    rests = [f"{label}" for label, f, e, good in zip(labels, F, errors, trusted, strict=True)
+             if not good and f - F[best] <= 5.0 + 3.0 * (e**2 + errors[best] ** 2) ** 0.5]
+    return Claim("runs the answer rests on that are not trusted", "-",
+                 ", ".join(rests) or "none", 0.0, not rests, "none")
+
+
+def markdown(claims: Iterable[Claim], judged: bool = True) -> str:
+    """The table in Markdown.
+
+    Examples
+    --------
+    >>> print(markdown([Claim("best K", "3", 3.0, 0.0, True)]))
+    | claim | paper | ours ± error | verdict | tolerance, note |
+    | --- | --- | --- | --- | --- |
+    | best K | 3 | 3 | holds |  |
+    """
+    head = ("claim", "paper", "ours ± error", "verdict", "tolerance, note")
+    rows = [head, ("---",) * 5, *(claim.row(judged) for claim in claims)]
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
+                     for row in rows)
+
+
+def plain(claims: Iterable[Claim], judged: bool = True) -> str:
+    """The table for a terminal, in columns.
+
+    Examples
+    --------
+    >>> print(plain([Claim("best K", "3", 3.0, 0.0, True, "exactly 3")]))
+    holds   best K  3  paper: 3; exactly 3
+    """
+    rows = [claim.row(judged) for claim in claims]
+    wide = [max((len(row[k]) for row in rows), default=0) for k in range(4)]
+    return "\n".join(
+        f"{verdict:<{max(wide[3], 7)}} {name:<{wide[0]}}  {ours:<{wide[2]}}  "
+        f"{'; '.join(p for p in (f'paper: {paper}' if paper != '-' else '', note) if p)}".rstrip()
+        for name, paper, ours, verdict, note in rows)
