@@ -8,9 +8,9 @@ b ~ Gamma(5, rate 0.04), mu ~ N(1.5, variance 1/5); the true parameters; 301 poi
 noise variance 0.01; the ladder of 24 temperatures with ratio 1.5; the candidates K = 1 ... 8.
 
 Ours: the noise realisation (NumPy's legacy generator, seed 0), 5,000 sweeps of burn-in and
-20,000 counted sweeps in each of 4 chains (the paper does not state its own), exact draws of the
-amplitudes, and the error bars.  F is quoted without the constant (n/2) ln(2 pi sigma**2), as in
-the paper.
+20,000 counted sweeps in each of 4 chains (100,000 for K = 5 and 6, whose surplus peaks wander;
+the paper does not state its own), exact draws of the amplitudes, and the error bars.  F is quoted
+without the constant (n/2) ln(2 pi sigma**2), as in the paper.
 
 What may be claimed: K = 1 and 2 are excluded.  F(3) and F(4) differ by less than 1 nat, so this
 spectrum does *not* settle K = 3 against K = 4; the smallest K within 1 nat of the minimum is 3.
@@ -28,7 +28,7 @@ from experiments.claims import Claim, trust
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
-SECONDS = 240.0  # on two cores of 3 GHz
+SECONDS = 130.0  # on two cores of 3 GHz
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,14 @@ class Settings:
     ratio: float = 1.5
     burn_in: int = 5_000
     sweeps: int = 20_000
+    slow: tuple[int, ...] = (5, 6)     # surplus peaks wander: these need five times as many
+    slow_sweeps: int = 100_000
     chains: int = 4
     seed: int = 2012
 
 
 SETTINGS = Settings()
-QUICK = Settings(K=(1, 2, 3, 4), burn_in=200, sweeps=300)
+QUICK = Settings(K=(1, 2, 3, 4), slow=(), burn_in=200, sweeps=300)
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,9 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
     runs = {}
     for K in settings.K:
         runs[K] = sample(
-            posterior(K, settings), settings.sweeps, burn_in=settings.burn_in,
+            posterior(K, settings),
+            settings.slow_sweeps if K in settings.slow else settings.sweeps,
+            burn_in=settings.burn_in,
             chains=settings.chains, seed=settings.seed + K,
             ladder=Ladder.geometric(settings.rungs, settings.ratio),
             progress=progress and (lambda d, t, w, K=K: progress(d, t, f"K = {K}, {w}")))
@@ -230,8 +234,9 @@ def draw(result: Result) -> dict[str, Any]:
     data.plot(result.x, result.y, ".", color="0.6", ms=2.5, label="synthetic data")
     for part, color in zip(result.parts, (ORANGE, GREEN, PINK), strict=True):
         data.plot(result.x, part, color=color, lw=1.1)
-    data.plot(result.x, result.fit, color=BLUE, label="K = 3, posterior mean")
-    data.set(xlabel="x (dimensionless)", ylabel="intensity (dimensionless)", title="Fit")
+    data.plot(result.x, result.fit, color=BLUE, label="posterior mean, K = 3")
+    data.set(xlabel="x (dimensionless)", ylabel="intensity (dimensionless)", title="Fit",
+             ylim=(-0.35, 2.15))
     data.legend(loc="upper left")
     shown = result.K >= 2
     energy.errorbar(result.K[shown], result.F[shown], 1.96 * result.F_error[shown], fmt="o-",
@@ -243,8 +248,7 @@ def draw(result: Result) -> dict[str, Any]:
     inset.errorbar(result.K[near], result.F[near], 1.96 * result.F_error[near], fmt="o",
                    color=BLUE, ms=3)
     inset.axhline(result.F.min() + 1.0, color=RED, lw=0.9, ls="--")
-    inset.text(0.97, 0.06, "dashed: minimum + 1 nat", transform=inset.transAxes, ha="right",
-               fontsize=7, color=RED)
+    inset.set_title("dashed: minimum + 1 nat", fontsize=7, color=RED, loc="center")
     middle = 0.5 * (result.centers[1:] + result.centers[:-1])
     centers.stairs(result.counts / result.counts.sum() / np.diff(result.centers), result.centers,
                    color=BLUE, fill=True, alpha=0.6)

@@ -28,7 +28,7 @@ from experiments.claims import Claim
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
-SECONDS = 8.0
+SECONDS = 5.0
 X = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
 Y = (0.3, 1.1, 2.4, 2.7, 4.5, 6.2)
 MARKERS = "os^"

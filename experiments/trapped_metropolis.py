@@ -10,9 +10,10 @@ exchange mixes; the energy of the two-mode benchmark.
 Ours: chains, sweeps and seeds; the quieter spectrum (noise 0.02); the exact answers of the
 benchmark by error functions; the comparison of the exchange rate with the exact law.
 
-What may be claimed: at noise 0.1 plain Metropolis does *not* fail in energy.  It finds the right
-energy in one of the 3! = 6 equivalent orderings and stays there.  At noise 0.02 it is really
-trapped: many chains end thousands of nats too high.
+What may be claimed: at noise 0.1 most plain Metropolis chains do *not* fail in energy.  They find
+the right energy in one of the 3! = 6 equivalent orderings and stay there; some stay where two of
+their peaks share one of the spectrum's.  At noise 0.02 they are really trapped: many end thousands
+of nats too high.  Each chain is tuned by itself, as it would be if it were the only one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from experiments.claims import Claim
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
-SECONDS = 60.0
+SECONDS = 12.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Result:
 
     settings: dict[str, Any]
     metropolis_energy: Array     # mean U of each Metropolis chain, noise 0.1
+    loud_exchange: float         # mean U of the exchange run, noise 0.1
     metropolis_orderings: Array  # how many of the six orderings each visited
     exchange_orderings: Array    # share of sweeps in each of the six orderings
     exchange_round_trips: int
@@ -87,13 +89,15 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
     from sampler.diagnostics import round_trips
 
     loud = nagata.posterior(3, nagata.SETTINGS)
-    plain = metropolis(loud, settings.metropolis_sweeps, burn_in=settings.metropolis_burn_in,
-                       chains=settings.metropolis_chains, seed=settings.seed, progress=progress)
+    plain = [metropolis(loud, settings.metropolis_sweeps, burn_in=settings.metropolis_burn_in,
+                        chains=1, seed=settings.seed + i, progress=progress)
+             for i in range(settings.metropolis_chains)]
     mixed = sample(loud, settings.exchange_sweeps, burn_in=settings.exchange_burn_in, chains=1,
                    seed=settings.seed, ladder=Ladder.geometric(24, 1.5), progress=progress)
     quiet = nagata.posterior(3, replace(nagata.SETTINGS, noise=settings.quiet_noise))
-    stuck = metropolis(quiet, settings.quiet_sweeps, burn_in=settings.quiet_burn_in,
-                       chains=settings.quiet_chains, seed=settings.seed + 1, progress=progress)
+    stuck = [metropolis(quiet, settings.quiet_sweeps, burn_in=settings.quiet_burn_in, chains=1,
+                        seed=settings.seed + i, progress=progress)
+             for i in range(settings.quiet_chains)]
     free = sample(quiet, settings.quiet_sweeps, burn_in=settings.quiet_burn_in, chains=4,
                   seed=settings.seed + 1, ladder=Ladder.geometric(settings.quiet_rungs, 1.5),
                   progress=progress)
@@ -102,12 +106,14 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
     half = settings.quiet_sweeps // 2
     return Result(
         settings=asdict(settings),
-        metropolis_energy=plain.energy[..., -1].mean(axis=1),
-        metropolis_orderings=np.array([np.count_nonzero(_shares(d)) for d in plain.draws], float),
+        metropolis_energy=np.array([run.energy.mean() for run in plain]),
+        metropolis_orderings=np.array([np.count_nonzero(_shares(run.draws[0])) for run in plain],
+                                      float),
+        loud_exchange=float(mixed.energy[..., -1].mean()),
         exchange_orderings=_shares(mixed.draws[0]),
         exchange_round_trips=int(diagnose(mixed).round_trips),
-        trace_metropolis=plain.draws[0, ::20, 2], trace_exchange=mixed.draws[0, ::10, 2],
-        quiet_metropolis=stuck.energy[:, half:, -1].mean(axis=1),
+        trace_metropolis=plain[0].draws[0, ::20, 2], trace_exchange=mixed.draws[0, ::10, 2],
+        quiet_metropolis=np.array([run.energy[:, half:].mean() for run in stuck]),
         quiet_exchange=free.energy[..., -1].mean(axis=1),
         quiet_round_trips=int(round_trips(free.replica)), swap_rate=law_run.swap_rate,
         law=nagata.exchange_law(1.5), **_bimodal(settings, progress))
@@ -170,6 +176,8 @@ def check(result: Result) -> list[Claim]:
     z_f = (result.bimodal_F - result.bimodal_exact) / result.bimodal_error
     z_m = (result.bimodal_left - result.bimodal_left_exact) / result.bimodal_left_error
     low, high = result.metropolis_energy.min(), result.metropolis_energy.max()
+    chains = len(result.metropolis_energy)
+    found = int(np.sum(abs(result.metropolis_energy - result.loud_exchange) < 1.0))
     worst = float(result.swap_rate[-10:][np.argmax(abs(result.swap_rate[-10:] - result.law))])
     return [
         Claim("noise 0.1: orderings visited by a Metropolis chain (largest)", "stays in one",
@@ -177,8 +185,8 @@ def check(result: Result) -> list[Claim]:
               bool(result.metropolis_orderings.max() == 1), "exactly 1 of 6"),
         Claim("noise 0.1: lowest <U> of the Metropolis chains", "-", float(low), 0.0,
               bool(low > 148.1), "> 148.1"),
-        Claim("noise 0.1: highest <U> of the Metropolis chains", "-", float(high), 0.0,
-              bool(high < 149.3), "< 149.3: not trapped in energy"),
+        Claim("noise 0.1: Metropolis chains at the energy of exchange", "-", f"{found} of {chains}",
+              0.0, bool(found > chains / 2), f"most; the highest has <U> = {high:.0f}"),
         Claim("noise 0.1: smallest share of an ordering under exchange", "mixes",
               float(result.exchange_orderings.min()), 0.0,
               bool(result.exchange_orderings.min() > 0.05), "> 0.05 (1/6 expected)"),

@@ -96,11 +96,29 @@ def _parameter_table(run: Run, draws: Array) -> list[str]:
             f"{'95 % credible':>23}  {'ESS':>7}")
     lines = [head]
     for row in parameter_rows(run, draws):
-        lines.append(
-            f"{row['name']:<{width}}  {row['mean']:>11.5g}  {row['sd']:>9.2g}  "
-            f"{row['low68']:>11.5g} {row['high68']:>11.5g}  "
-            f"{row['low95']:>11.5g} {row['high95']:>11.5g}  {row['ess']:>7.0f}")
+        mean, sd, low68, high68, low95, high95 = (
+            _digits(row[key], row["sd"])
+            for key in ("mean", "sd", "low68", "high68", "low95", "high95"))
+        lines.append(f"{row['name']:<{width}}  {mean:>11}  {sd:>9}  {low68:>11} {high68:>11}  "
+                     f"{low95:>11} {high95:>11}  {row['ess']:>7.0f}")
     return lines
+
+
+def _digits(value: float, sd: float) -> str:
+    """As many decimals as two digits of the sd need.
+
+    Examples
+    --------
+    >>> _digits(179.0012, 0.1234), _digits(0.010497, 0.000114), _digits(3.2e8, 4.1e5)
+    ('179.00', '0.01050', '3.2000e+08')
+    """
+    if not sd > 0.0 or not math.isfinite(value):
+        return f"{value:.5g}"
+    place = math.floor(math.log10(sd))
+    if -6 <= place and abs(value) < 1e6:
+        return f"{value:.{max(0, 1 - place)}f}"
+    size = math.floor(math.log10(abs(value))) if value else place
+    return f"{value:.{max(1, size - place + 1)}e}"
 
 
 def parameter_rows(run: Run, draws: Array | None = None) -> list[dict[str, Any]]:
