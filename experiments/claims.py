@@ -93,8 +93,8 @@ def markdown(claims: Iterable[Claim], judged: bool = True) -> str:
     """
     head = ("claim", "paper", "ours ± error", "verdict", "tolerance, note")
     rows = [head, ("---",) * 5, *(claim.row(judged) for claim in claims)]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
-                     for row in rows)
+    return "\n".join("| " + " | ".join(cell.replace("|", r"\|").replace("<", r"\<")
+                                       for cell in row) + " |" for row in rows)
 
 
 def plain(claims: Iterable[Claim], judged: bool = True) -> str:

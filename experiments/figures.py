@@ -36,6 +36,15 @@ def panels(rows: int, columns: int, width: float = 7.0, height: float = 5.0) -> 
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def svg(figure: Any) -> str:
+    """The figure as SVG text, the same bytes every time."""
+    from io import StringIO
+
+    text = StringIO()
+    figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
 def label_panels(axes: Any) -> None:
     """(a), (b), (c) in front of the panel titles."""
     for k, ax in enumerate(axes.flat):

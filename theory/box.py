@@ -28,7 +28,9 @@ class Derivation(NamedTuple):
     """The steps from the slope's integral over its box to its free energy, in sympy."""
 
     integrand: Any       # exp(-beta U) without the residual part, times the prior density
-    partition: Any       # its integral over the box: error functions
+    integral: Any        # over the box: error functions of k
+    stiffness: Any       # k in terms of beta, S and s
+    partition: Any       # the integral with k inserted
     free_energy: Any     # F~ = beta RSS / 2 s^2 - ln of that
     mean_energy: Any     # d F~ / d beta
     heat_capacity: Any   # -beta^2 d^2 F~ / d beta^2
@@ -56,13 +58,13 @@ def derivation() -> Derivation:
     a, a_hat = sp.symbols("a a_hat", real=True)
     # U = RSS / 2 s^2 + S (a - a_hat)^2 / 2 s^2, and k^2 = beta S / 2 s^2.
     integrand = sp.exp(-(k**2) * (a - a_hat) ** 2) / (2 * xi)
-    integral = sp.integrate(sp.exp(-(k**2) * (a - a_hat) ** 2), (a, -xi, xi)) / (2 * xi)
+    integral = sp.simplify(sp.integrate(integrand, (a, -xi, xi)))
     stiffness = sp.sqrt(beta * S / (2 * s**2))
-    partition = sp.simplify(integral).subs(k, stiffness)
+    partition = integral.subs(k, stiffness)
     energy = beta * RSS / (2 * s**2)
     free = energy - sp.log(partition)
     whole = sp.integrate(sp.exp(-(k**2) * a**2), (a, -sp.oo, sp.oo)).subs(k, stiffness)
-    return Derivation(integrand, partition, free, sp.diff(free, beta),
+    return Derivation(integrand, integral, stiffness, partition, free, sp.diff(free, beta),
                       -(beta**2) * sp.diff(free, beta, 2),
                       energy + sp.log(2 * xi) - sp.log(whole))
 
