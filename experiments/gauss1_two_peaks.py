@@ -195,7 +195,8 @@ def draw(result: Result) -> dict[str, Any]:
                          label="posterior mean, bar: sd")
     certificate.axhline(0, color=RED, lw=1, ls="--", label="certified value")
     certificate.set(xticks=position, xticklabels=list(CERTIFIED), ylim=(-2.2, 2.2),
-                    ylabel="(posterior - certified) / certified sd", title="Certificate, K = 2")
+                    ylabel="(posterior - certified) / certified sd",
+                    xlabel="parameter of the certificate", title="Certificate, K = 2")
     certificate.legend(loc="upper right")
     label_panels(axes)
     return {"gauss1_two_peaks": figure}

@@ -248,7 +248,8 @@ def draw(result: Result) -> dict[str, Any]:
     inset.errorbar(result.K[near], result.F[near], 1.96 * result.F_error[near], fmt="o",
                    color=BLUE, ms=3)
     inset.axhline(result.F.min() + 1.0, color=RED, lw=0.9, ls="--")
-    inset.set_title("dashed: minimum + 1 nat", fontsize=7, color=RED, loc="center")
+    inset.text(0.5, 1.04, "dashed: minimum + 1 nat", transform=inset.transAxes, ha="center",
+               fontsize=7, color=RED)
     middle = 0.5 * (result.centers[1:] + result.centers[:-1])
     centers.stairs(result.counts / result.counts.sum() / np.diff(result.centers), result.centers,
                    color=BLUE, fill=True, alpha=0.6)

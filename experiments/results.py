@@ -32,7 +32,8 @@ def load(name: str, folder: Path = RESULTS) -> Any:
     """Read ``folder/name.json`` back into the Result of the experiment of that name."""
     result_class = import_module(f"experiments.{name}").Result
     record = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    return result_class(**{key: _rich(value) for key, value in record.items()})
+    return result_class(**{key: value if key == "settings" else _rich(value)
+                           for key, value in record.items()})
 
 
 def _plain(value: Any) -> Any:

@@ -35,7 +35,7 @@ SECONDS = 12.0
 
 @dataclass(frozen=True)
 class Settings:
-    """Our settings throughout; the problem itself is Nagata's."""
+    """Ours throughout; the problem itself is Nagata's."""
 
     metropolis_chains: int = 20
     metropolis_burn_in: int = 5_000
