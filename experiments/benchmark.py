@@ -37,7 +37,7 @@ def naive_sweeps() -> Callable[..., float]:
     """Exchange Monte Carlo as one would write it in an afternoon: correct, and all in numba."""
     from numba import njit
 
-    @njit(error_model="numpy", fastmath=True)
+    @njit(error_model="numpy")
     def energy(theta: Any, x: Any, y: Any, precision: float) -> float:
         total = 0.0
         for i in range(len(x)):
@@ -65,7 +65,7 @@ def naive_sweeps() -> Callable[..., float]:
             for r in range(len(betas)):
                 for p in range(theta.shape[1]):
                     old, prior = theta[r, p], log_prior(theta[r])
-                    theta[r, p] = old + step[r, p] * np.random.normal()
+                    theta[r, p] = old + step[r, p] * (2.0 * np.random.random() - 1.0)
                     change = log_prior(theta[r]) - prior
                     if change > -np.inf:
                         new = energy(theta[r], x, y, precision)
@@ -102,7 +102,7 @@ def against_naive(K: int, rounds: int, sweeps: int) -> dict[str, float]:
     steps[:, 0::3] = 0.1
     steps[steps == 0.0] = 0.1
     arguments = (theta, U, betas, steps, x, y, settings.noise**-2)
-    naive(*arguments, 1)
+    naive(*arguments, 200)          # compiled, and away from the start
     few = max(1, sweeps // 20)
     updates = len(betas) * theta.shape[1]
     ours, theirs = [], []

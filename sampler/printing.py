@@ -98,11 +98,12 @@ import math
 
 from numba import carray, cfunc, njit
 
-from sampler.kernels.cpu import vexp2, vlog2
+from sampler.kernels.cpu import vexp2, vlog2, wide
 
 
 @njit(error_model="numpy", _nrt=False, fastmath={{"nsz", "contract"}})
 def fill(p, cols, out):
+    wide()
 {body}
 
 

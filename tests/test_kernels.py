@@ -143,7 +143,7 @@ def test_same_decisions_for_every_shape_noise_law_and_prior(formula, law):
     background = Model.single(shapes.constant, prefix="base_", offset=(0.5, 6.0))
     for K, turn in itertools.product((1, 3), range(0, len(KINDS), 3)):
         model = background + rotated(formula, K, turn)
-        assert Pair(Posterior(model, measured(law))).locked(SWEEPS // 2) > SWEEPS // 2 - 5
+        assert Pair(Posterior(model, measured(law))).locked(SWEEPS) > SWEEPS // 2 - 5
 
 
 @pytest.mark.parametrize("law", LAWS)
