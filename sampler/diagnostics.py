@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +127,17 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
     return Diagnosis(not raised, tuple(raised.values()), tuple(raised), **found)
 
 
+_KNOWN: WeakKeyDictionary[Run, dict[str, Any]] = WeakKeyDictionary()
+
+
 def _numbers(run: Run) -> dict[str, Any]:
+    """What the alarms look at, worked out once for each run."""
+    if run not in _KNOWN:
+        _KNOWN[run] = _measured(run)
+    return _KNOWN[run]
+
+
+def _measured(run: Run) -> dict[str, Any]:
     swaps = run.swap_rate if len(run.betas) > 1 else np.ones(0)
     cold = run.energy[..., -1]
     quantities = [cold, *(series for _, series in label_free(run))]
