@@ -146,7 +146,9 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
     if posterior.dimension == 0:
         return _exact(posterior, seed)
     if burn_in is None:
-        burn_in = 2000 if sweeps is None else max(2000, sweeps // 4)
+        burn_in = min(2000, max_sweeps // 2) if sweeps is None else max(2000, sweeps // 4)
+    elif sweeps is None and burn_in >= max_sweeps:
+        raise InputError("max_sweeps", str(max_sweeps), f"more than burn_in, {burn_in}")
     machine = _Machine(posterior, chains, seed, threads, progress)
     try:
         machine.start(None if ladder is None else ladder.betas)
@@ -170,7 +172,7 @@ def _until(machine: _Machine, until: float, max_sweeps: int, begin: float) -> Ru
     from sampler.diagnostics import diagnose
     from sampler.evidence import free_energy
 
-    size = min(FIRST_COUNT, max_sweeps)
+    size = min(FIRST_COUNT, max_sweeps - (machine.sweep - 1))
     tuned_again = False
     while True:
         machine.count(size)
@@ -431,7 +433,8 @@ class _Machine:
             begin = time.perf_counter()
             slices = self._slice(size)
             seconds = time.perf_counter() - begin
-            self.pace *= min(4.0, max(0.25, SLICE_SECONDS / max(seconds, 1e-6)))
+            measured = size * SLICE_SECONDS / max(seconds, 1e-6)
+            self.pace = min(4.0 * self.pace, max(0.25 * self.pace, measured))
             count -= size
             self.sweep += size
             if keep:

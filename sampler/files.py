@@ -191,15 +191,20 @@ def _nist(name: str, rows: list[tuple[int, str]], notes: tuple[str, ...]) -> Tab
 def _layout(lines: list[str]) -> tuple[Any, bool, tuple[str, ...]]:
     """How to split a line, and whether the decimal sign is a comma."""
     sample = lines[1:6] or lines[:1]
-    if all(";" in line for line in sample):
+
+    def most(mark: str) -> bool:
+        """In more than half of the lines: one damaged line does not change the layout."""
+        return 2 * sum(mark in line.strip() for line in sample) > len(sample)
+
+    if most(";"):
         comma = any(re.search(r"\d,\d", line) for line in sample)
         return (lambda s: s.split(";")), comma, (
             ("semicolons between columns, decimal commas",) if comma else ())
-    if all("\t" in line.strip() for line in sample):
+    if most("\t"):
         comma = any(re.search(r"\d,\d", line) for line in sample)
         return (lambda s: s.strip().split("\t")), comma, (
             ("tabs between columns, decimal commas",) if comma else ())
-    if all("," in line for line in sample):
+    if most(","):
         blanks = [line.split() for line in sample]
         if all(len(parts) > 1 and all(re.fullmatch(r"[-+]?\d+(,\d+)?([eE][-+]?\d+)?", p)
                                       for p in parts) for parts in blanks):

@@ -200,9 +200,8 @@ def draw_fit(run: Run, block: int = 0) -> Any:
     posterior, data = run.posterior, run.posterior.blocks[block].data
     theta = sorted_draws(run)[0].reshape(-1, posterior.dimension)
     theta = theta[:: max(1, len(theta) // 500)]
-    grid = np.linspace(*data.x_range, 600)
-    if data.x.min() > 0.0 and data.x.max() > 100.0 * data.x.min():
-        grid = np.geomspace(*data.x_range, 600)
+    decades = data.x.min() > 0.0 and data.x.max() > 100.0 * data.x.min()
+    grid = (np.geomspace if decades else np.linspace)(*data.x_range, 600)
     curves = posterior.predict(theta, x=grid, block=block)
     at_data = posterior.predict(theta, block=block).mean(axis=0)
     sigma = _sigma(run, theta, at_data, block)
@@ -225,7 +224,7 @@ def draw_fit(run: Run, block: int = 0) -> Any:
     residual.plot(data.x, (data.y - at_data) / sigma, "o", ms=2.5, color="0.45")
     residual.axhline(0.0, color=_BLUE, lw=1.0)
     residual.set(xlabel=data.x_label, ylabel="residual / σ")
-    if np.allclose(grid[1] / grid[0], grid[-1] / grid[-2]):
+    if decades:
         residual.set_xscale("log")
     return figure
 

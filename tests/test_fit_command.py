@@ -1,0 +1,279 @@
+"""The verbs fit, resume and show: what they promise, what they refuse, how they end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sampler.__main__ import main
+
+ROOT = Path(__file__).resolve().parent.parent
+T1 = str(ROOT / "data/nmr/t1_inversion_recovery_dnplab304.csv")
+GAUSS1 = str(ROOT / "data/nist_strd/Gauss1.dat")
+FIT = ["fit", T1, "--instrument", "relaxation", "--noise", "unknown", "--K", "1"]
+PEAKS = ["fit", GAUSS1, "--instrument", "peaks", "--noise", "unknown", "--K", "1"]
+
+
+def table(folder: Path, text: str, name: str = "data.csv") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def swapped(argv: list[str], option: str, value: str) -> list[str]:
+    """The same command with another value for one option."""
+    out = list(argv)
+    if option in out:
+        out[out.index(option) + 1] = value
+        return out
+    return [*out, option, value]
+
+
+def without(argv: list[str], option: str) -> list[str]:
+    at = argv.index(option)
+    return argv[:at] + argv[at + 2:]
+
+
+GOOD = "x,y,sigma\n0,1.0,0.1\n1,0.6,0.1\n2,0.4,0.1\n3,0.2,0.1\n"
+BAD = {
+    "missing file": (["fit", "no_such.csv", *FIT[2:]], ["no_such.csv"]),
+    "a folder": (["fit", str(ROOT / "data"), *FIT[2:]], ["data"]),
+    "no instrument": (without(FIT, "--instrument"), ["--instrument", "peaks", "relaxation",
+                                                      "delay_s"]),
+    "no noise": (without(FIT, "--noise"), ["--noise", "unknown", "poisson"]),
+    "no K": (without(FIT, "--K"), ["--K"]),
+    "K below zero": (swapped(FIT, "--K", "-1"), ["--K", "-1"]),
+    "K backwards": (swapped(FIT, "--K", "3:1"), ["--K", "3:1"]),
+    "K in words": (swapped(FIT, "--K", "many"), ["--K", "many"]),
+    "K twice": (swapped(FIT, "--K", "1,1"), ["--K", "1,1"]),
+    "shape": (swapped(FIT, "--shape", "sawtooth"), ["--shape", "sawtooth", "exponential"]),
+    "shape of the other": (swapped(FIT, "--shape", "gaussian"), ["--shape", "gaussian"]),
+    "noise in words": (swapped(FIT, "--noise", "loud"), ["--noise", "loud"]),
+    "noise zero": (swapped(FIT, "--noise", "0"), ["0"]),
+    "noise below zero": (swapped(FIT, "--noise", "-0.5"), ["-0.5"]),
+    "noise NaN": (swapped(FIT, "--noise", "nan"), ["nan"]),
+    "prior backwards": (swapped(FIT, "--prior", "component_rate=Uniform(2,1)"),
+                        ["component_rate", "2", "1"]),
+    "prior unknown": (swapped(FIT, "--prior", "component_rate=Cauchy(0,1)"), ["Cauchy"]),
+    "prior for nobody": (swapped(FIT, "--prior", "peak_hight=Uniform(0,1)"), ["peak_hight"]),
+    "prior without name": (swapped(FIT, "--prior", "Uniform(0,1)"), ["--prior"]),
+    "prior with code": (swapped(FIT, "--prior", "component_rate=__import__('os').getcwd()"),
+                        ["component_rate"]),
+    "noise prior, noise known": ([*swapped(FIT, "--noise", "0.01"), "--prior",
+                                  "sigma=Uniform(0.1,1)"], ["sigma"]),
+    "sweeps": (swapped(FIT, "--sweeps", "0"), ["--sweeps", "0"]),
+    "until": (swapped(FIT, "--until", "nan"), ["--until", "nan"]),
+    "until zero": (swapped(FIT, "--until", "0"), ["--until"]),
+    "seed": (swapped(FIT, "--seed", "-1"), ["--seed", "-1"]),
+    "range": (swapped(FIT, "--range", "5:1"), ["--range", "5:1"]),
+    "range outside": (swapped(FIT, "--range", "100:200"), ["range", "100:200"]),
+    "x column": (swapped(FIT, "--x", "time"), ["x column", "time", "delay_s"]),
+    "y column": (swapped(FIT, "--y", "9"), ["y column", "9"]),
+    "sigma column": (swapped(FIT, "--sigma", "spread"), ["sigma column", "spread"]),
+    "no sigma column": (swapped(PEAKS, "--noise", "column"), ["sigma column"]),
+    "background": ([*FIT, "--background", "linear"], ["--background", "linear"]),
+    "direction": ([*PEAKS, "--direction", "decay"], ["--direction"]),
+    "out": (swapped(FIT, "--out", "/dev/null/x"), ["--out", "/dev/null/x"]),
+    "show nothing": (["show", "no_such.npz"], ["no_such.npz"]),
+    "show a table": (["show", T1], [Path(T1).name]),
+    "resume none": (["resume", "no_such.npz", "--sweeps", "5"], ["no_such.npz"]),
+}
+FILES = {
+    "NaN": ("x,y\n0,1\n1,nan\n2,3\n", ["y", "nan"]),
+    "infinite": ("x,y\n0,1\n1,inf\n2,3\n", ["y", "inf"]),
+    "text": ("x,y\n0,1\n1,two\n2,3\n", ["two"]),
+    "ragged": ("x,y\n0,1\n1\n2,3\n", ["line 3"]),
+    "empty": ("", ["data.csv"]),
+    "header only": ("x,y\n", ["data.csv"]),
+    "one column": ("x\n1\n2\n", ["data.csv"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_options_are_one_sentence_and_exit_code_2(
+        name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    argv, words = BAD[name]
+    monkeypatch.chdir(tmp_path)
+    refused(argv, words, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_bad_files_are_one_sentence_and_exit_code_2(
+        name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text, words = FILES[name]
+    argv = ["fit", table(tmp_path, text), *FIT[2:], "--out", str(tmp_path / "out")]
+    refused(argv, words, capsys)
+
+
+@pytest.mark.parametrize(("cell", "words"), [("0", "0"), ("-0.1", "-0.1"), ("nan", "nan")])
+def test_bad_error_bars_are_named(cell: str, words: str, tmp_path: Path,
+                                  capsys: pytest.CaptureFixture[str]) -> None:
+    path = table(tmp_path, GOOD.replace("2,0.4,0.1", f"2,0.4,{cell}"))
+    argv = swapped(["fit", path, *FIT[2:], "--out", str(tmp_path / "out")], "--noise", "column")
+    refused(argv, ["sigma", words], capsys)
+
+
+def refused(argv: list[str], words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = main(argv)
+    except SystemExit as stop:                  # argparse's own refusal
+        code = int(stop.code or 0)
+    error = capsys.readouterr().err
+    assert code == 2
+    assert "Traceback" not in error
+    last = error.strip().splitlines()[-1]
+    for word in words:
+        assert word in last
+    if error.startswith("bayesmeas:"):
+        assert error.count("\n") == 1
+
+
+def test_an_internal_error_shows_its_traceback(
+        monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    import sampler.exchange
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(sampler.exchange, "sample", broken)
+    assert main([*FIT, "--out", str(tmp_path)]) == 70
+    error = capsys.readouterr().err
+    assert "Traceback" in error
+    assert "ZeroDivisionError: planted" in error
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
+    """One small real fit, shared: K = 0, 1 of two shapes."""
+    folder = tmp_path_factory.mktemp("fit")
+    argv = [sys.executable, "-m", "sampler", *swapped(FIT, "--K", "0:1"),
+            "--shape", "exponential,stretched", "--sweeps", "3000", "--seed", "7",
+            "--prior", "component_rate=LogUniform(0.0316,316)", "--out", str(folder)]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=False)
+    return folder, done.returncode, done.stdout
+
+
+def test_a_fit_answers_with_errors_and_intervals(fitted: tuple[Path, int, str]) -> None:
+    folder, code, out = fitted
+    assert code == 0
+    assert "exponential K=1 favoured" in out
+    for words in ("+-", "p(model | data)", "68 % credible", "95 % credible", "component1_rate",
+                  "x in 'delay_s'", "log-uniform from 0.0316 to 316"):
+        assert words in out
+    record = json.loads((folder / "table.json").read_text())
+    assert record["best"] == "exponential K=1"
+    labels = [row["model"] for row in record["models"]]
+    assert labels == ["K=0", "exponential K=1", "stretched K=1"]
+    rate = next(r for r in record["parameters"]["exponential K=1"]
+                if r["name"] == "component1_rate")
+    # T1 = 2.165 s by independent runs, sd 0.035: 4 standard errors of 3000 x 4 sweeps are 0.01.
+    assert 1 / rate["mean"] == pytest.approx(2.165, abs=0.02)
+    assert rate["low95"] < rate["low68"] < rate["mean"] < rate["high68"] < rate["high95"]
+    for name in ("choice.png", "fit_exponential_K1.png", "fit_exponential_K1.pdf",
+                 "ladder_exponential_K1.png", "exponential_K1.npz", "table.csv"):
+        assert (folder / name).stat().st_size > 100
+
+
+def test_show_and_resume_work_on_the_saved_run(
+        fitted: tuple[Path, int, str], tmp_path: Path,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    folder = fitted[0]
+    saved = folder / "exponential_K1.npz"
+    assert main(["show", str(saved), "--figure", str(tmp_path / "fit.png")]) in (0, 1)
+    out = capsys.readouterr().out
+    assert "4 chains of 3000 sweeps" in out
+    assert (tmp_path / "fit.png").stat().st_size > 5000
+    longer = tmp_path / "longer.npz"
+    assert main(["resume", str(saved), "--sweeps", "500", "--out", str(longer)]) in (0, 1)
+    capsys.readouterr()
+    assert main(["show", str(longer)]) in (0, 1)
+    assert "4 chains of 3500 sweeps" in capsys.readouterr().out
+    assert main(["resume", str(saved), "--sweeps", "0"]) == 2
+
+
+def test_equal_seeds_print_equal_numbers(tmp_path: Path,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    answers = []
+    for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+        main([*FIT, "--sweeps", "300", "--seed", seed, "--out", str(tmp_path / name)])
+        answers.append(capsys.readouterr().out.replace(f"{tmp_path}/{name}", ""))
+    assert answers[0] == answers[1] != answers[2]
+
+
+def test_columns_by_name_and_number_and_error_bars(tmp_path: Path,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    """The same data however the columns lie: same numbers."""
+    rows = [line.split(",") for line in GOOD.splitlines()[1:]]
+    plain = table(tmp_path, GOOD, "plain.csv")
+    turned = table(tmp_path, "e;t;a\n" + "".join(f"{s};{x};{y}\n" for x, y, s in rows), "turn.csv")
+    common = ["--instrument", "relaxation", "--noise", "column", "--K", "1", "--sweeps", "300",
+              "--seed", "1", "--direction", "decay"]
+    answers = []
+    for path, more in ((plain, []), (turned, ["--x", "t", "--y", "3", "--sigma", "e"]),
+                       (turned, ["--x", "2", "--y", "a", "--sigma", "1"])):
+        main(["fit", path, *common, *more, "--out", str(tmp_path / "out")])
+        answers.append(json.loads((tmp_path / "out/table.json").read_text())["models"])
+    capsys.readouterr()
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_prior_with_a_number_concerns_one_component(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = swapped(FIT, "--K", "2")
+    main([*argv, "--sweeps", "200", "--out", str(tmp_path), "--prior",
+          "component1_rate=Uniform(0.1,1)", "--prior", "component2_rate=Uniform(2,3)"])
+    capsys.readouterr()
+    main(["show", str(tmp_path / "K2.npz")])
+    out = capsys.readouterr().out
+    assert "uniform from 0.1 to 1" in out
+    assert "uniform from 2 to 3" in out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_saves_what_was_counted(tmp_path: Path,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
+    argv = [sys.executable, "-m", "sampler", *swapped(FIT, "--K", "1"),
+            "--sweeps", "100000000", "--out", str(tmp_path / "out")]
+    child = subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                             cwd=ROOT, env={**os.environ, "BAYESMEAS_TEST": "1"})
+    # A hundred million sweeps take half an hour; burn-in alone would be a quarter of it, so the
+    # first signal falls into burn-in: nothing counted, nothing saved, and still a clean end.
+    time.sleep(6)
+    child.send_signal(signal.SIGINT)
+    out, error = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Traceback" not in error
+    assert "interrupted" in error + out
+
+
+def test_ctrl_c_while_counting_leaves_a_run_that_show_reads(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    from sampler.__main__ import _Progress
+
+    told = _Progress.__call__
+
+    def press(self: object, done: int, total: int, words: str) -> None:
+        told(self, done, total, words)          # type: ignore[arg-type]
+        if words == "counting":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Progress, "__call__", press)
+    code = main([*swapped(FIT, "--K", "1,2"), "--sweeps", "60000", "--out", str(tmp_path)])
+    assert code == 130
+    capsys.readouterr()
+    monkeypatch.setattr(_Progress, "__call__", told)
+    assert (tmp_path / "K1.npz").exists()
+    assert not (tmp_path / "K2.npz").exists()
+    main(["show", str(tmp_path / "K1.npz")])
+    out = capsys.readouterr().out
+    assert "stopped by interrupted" in out
+    assert main(["resume", str(tmp_path / "K1.npz"), "--sweeps", "100"]) in (0, 1)
