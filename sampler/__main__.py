@@ -11,6 +11,7 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -110,6 +111,7 @@ def _fit(options: argparse.Namespace) -> int:
     _check_run_options(options)
     models = {label: _model(options, data, shape, K, changes)
               for label, shape, K in _labels(shapes, Ks)}
+    _numbered_priors(models.values(), changes)
     folder = _folder(options)
     print(f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}")
     for note in data.notes:
@@ -341,6 +343,15 @@ def _model(options: argparse.Namespace, data: Any, shape: str, K: int,
     full.with_priors({n: p for n, p in changes.items() if not any(c.isdigit() for c in n)})
     mine = {n: p for n, p in changes.items() if _concerns(model, n)}
     return model.with_priors(mine)
+
+
+def _numbered_priors(models: Iterable[Any], changes: dict[str, Any]) -> None:
+    """Refuse the prior of a numbered component that none of the models has."""
+    known = dict.fromkeys(name for model in models for name in model.priors)
+    for name in changes:
+        if name not in known and any(c.isdigit() for c in name):
+            raise InputError(f"--prior {name}", "given",
+                             f"a parameter of the models asked for: {', '.join(known)}")
 
 
 def _concerns(model: Any, name: str) -> bool:

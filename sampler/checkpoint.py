@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import zipfile
 from dataclasses import fields
@@ -64,12 +65,26 @@ def save_run(run: Run, path: str | Path) -> Path:
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
-            os.replace(target, target.with_suffix(".npz.previous"))
+            _keep(target, target.with_suffix(".npz.previous"))
         os.replace(temporary, target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     return target
+
+
+def _keep(target: Path, previous: Path) -> None:
+    """A second name for the present file, so that at no instant the run has none."""
+    beside = previous.with_suffix(".previous.tmp")
+    beside.unlink(missing_ok=True)
+    try:
+        try:
+            os.link(target, beside)
+        except OSError:                     # a file system without hard links
+            shutil.copy2(target, beside)
+        os.replace(beside, previous)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def load_run(path: str | Path) -> Run:
