@@ -59,7 +59,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Choice:
-    """The verdict over several models of the same data."""
+    """The verdict over several models of the same data; printing it gives the table.
+
+    ``choice[label]`` is the `Row` of one model: its free energy, probability and doubts.
+    """
 
     rows: tuple[Row, ...]
     best: Any                     # label of K*

@@ -30,7 +30,10 @@ _COMPONENT = re.compile(r"([A-Za-z]+)(\d+)_(.+)\Z")
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The verdict on a run and the numbers behind it."""
+    """The verdict on a run and the numbers behind it; printing it gives the sentences.
+
+    What it cannot know is said in the module: a mode that no replica ever met.
+    """
 
     trusted: bool
     problems: tuple[str, ...]    # sentences: what is wrong and what to do

@@ -52,7 +52,19 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What happened: energies of all rungs, draws at beta = 1, and how it was run."""
+    """What happened: energies of all rungs, draws at beta = 1, and how it was run.
+
+    `free_energy`, `diagnose`, `summary` and `choose` read it; `resume` counts on, to the same
+    bits as if it had never stopped; `save_run` keeps it.
+
+    Examples
+    --------
+    >>> from sampler import Data, Model, Posterior, shapes
+    >>> level = Model.single(shapes.constant, offset=(-1, 1))
+    >>> run = sample(Posterior(level, Data([0, 1], [0.1, 0.2], noise=0.5)), 200, burn_in=100)
+    >>> run.chains, run.sweeps, run.draws.shape, run.stopped
+    (4, 200, (4, 200, 1), 'sweeps')
+    """
 
     posterior: Posterior
     betas: Array            # (rungs,) inverse temperatures, 0 (prior) ... 1 (posterior)
@@ -159,7 +171,7 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
             return machine.run("sweeps", begin)
         return _until(machine, until, max_sweeps, begin)
     except KeyboardInterrupt:
-        if not machine.counted:
+        if machine.kept is None:
             raise
         return machine.run("interrupted", begin)
     finally:
@@ -192,7 +204,10 @@ def _until(machine: _Machine, until: float, max_sweeps: int, begin: float) -> Ru
         else:
             size, tuned_again = 2 * run.sweeps, True
             machine.expect(machine.sweep + run.sweeps + size)
-            machine.burn_in(min(run.sweeps, left - 1))
+            try:
+                machine.burn_in(min(run.sweeps, left - 1))
+            except KeyboardInterrupt:
+                return replace(run, stopped="interrupted")
             left -= run.sweeps
         size = max(1, min(size, left))
         machine.expect(machine.sweep + size)
@@ -226,6 +241,8 @@ def resume(run: Run, sweeps: int, *, threads: int | None = None,
         machine.count(sweeps)
         stopped = "sweeps"
     except KeyboardInterrupt:
+        if machine.kept is None:
+            raise
         stopped = "interrupted"
     finally:
         machine.close()
@@ -264,7 +281,7 @@ def metropolis(posterior: Posterior, sweeps: int, *, burn_in: int = 2000, chains
         machine.count(sweeps)
         return machine.run("sweeps", begin)
     except KeyboardInterrupt:
-        if not machine.counted:
+        if machine.kept is None:
             raise
         return machine.run("interrupted", begin)
     finally:
@@ -287,8 +304,10 @@ class _Machine:
         self.keys = [np.array([philox.stream_key(seed, s, c) for s in streams], dtype=np.uint64)
                      for c in range(chains)]
         self.pool = ThreadPoolExecutor(threads or min(chains, os.cpu_count() or 1))
-        self.sweep, self.total, self.counted, self.burnt = 1, 0, 0, 0
+        self.sweep, self.total, self.burnt = 1, 0, 0
         self.records: list[list[tuple[Array, ...]]] = []
+        # Slices counted, and the state after the last of them: an interrupt may fall anywhere.
+        self.kept: tuple[int, State] | None = None
         self.pace = 20.0  # sweeps per slice, measured as we go
         self.interrupted = False
 
@@ -390,17 +409,21 @@ class _Machine:
         self._sweeps(sweeps, "counting", keep=True)
 
     def run(self, stopped: str, begin: float, before: float = 0.0) -> Run:
-        """The Run so far."""
+        """The Run so far, up to the last whole slice."""
+        assert self.kept is not None
+        slices, state = self.kept
         energy, replica, draws = (
-            np.stack([np.concatenate([record[k] for record in chain])
+            np.stack([np.concatenate([record[k] for record in chain[:slices]])
                       for chain in self.records]) for k in range(3))
-        stack = {name: np.stack([getattr(chain, name) for chain in self.chains])
-                 for name in ("theta", "state", "quad", "energy", "rung")}
-        state = State(sweep=self.sweep, accepted=self.accepted.copy(),
-                      proposed=self.proposed.copy(), **stack)
         return Run(self.posterior, self.betas.copy(), energy, replica, draws, self.steps.copy(),
                    self.burnt, self.seed, stopped, before + time.perf_counter() - begin, state,
                    _versions())
+
+    def _state(self) -> State:
+        stack = {name: np.stack([getattr(chain, name) for chain in self.chains])
+                 for name in ("theta", "state", "quad", "energy", "rung")}
+        return State(sweep=self.sweep, accepted=self.accepted.copy(),
+                     proposed=self.proposed.copy(), **stack)
 
     def restore(self, run: Run) -> None:
         """Buffers as they were; columns follow from the parameters, bit for bit."""
@@ -414,10 +437,11 @@ class _Machine:
         for c, chain in enumerate(self.chains):
             for name in ("state", "quad", "energy", "rung"):
                 getattr(chain, name)[...] = getattr(state, name)[c]
-        self.sweep, self.burnt, self.counted = state.sweep, run.burn_in, run.sweeps
+        self.sweep, self.burnt = state.sweep, run.burn_in
         self.accepted, self.proposed = state.accepted.copy(), state.proposed.copy()
         self.records = [[(run.energy[c], run.replica[c], run.draws[c])]
                         for c in range(run.chains)]
+        self.kept = 1, state
 
     def close(self) -> None:
         """Let the threads go."""
@@ -438,9 +462,9 @@ class _Machine:
             count -= size
             self.sweep += size
             if keep:
-                self.counted += size
                 for chain, record in zip(self.records, slices, strict=True):
                     chain.append(record)
+                self.kept = len(self.records[0]), self._state()
             else:
                 energies.append(np.stack([record[0] for record in slices]))
             if self.progress is not None:
@@ -513,7 +537,7 @@ class _Machine:
         self._discard()
 
     def _discard(self) -> None:
-        self.records, self.counted = [[] for _ in self.keys], 0
+        self.kept, self.records = None, [[] for _ in self.keys]
 
 
 def _exact(posterior: Posterior, seed: int) -> Run:

@@ -167,7 +167,16 @@ def pressing(run: Run) -> list[str]:
 
 
 def draw(result: Any) -> Any:
-    """The figure of a result: the fit of a Run, or the free energies of a Choice."""
+    """The figure of a result: the fit of a Run, or the free energies of a Choice.
+
+    Parameters
+    ----------
+    result : Run or Choice
+
+    Returns
+    -------
+    matplotlib Figure
+    """
     if isinstance(result, Run):
         return draw_fit(result)
     if isinstance(result, Choice):
