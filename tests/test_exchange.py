@@ -5,6 +5,7 @@ rule, the ladder against laws of energy that are known, and Ctrl-C at every line
 """
 
 import dataclasses
+import itertools
 import sys
 from types import FrameType
 from typing import Any
@@ -133,7 +134,7 @@ def test_replicas_are_permuted_by_pairs_even_and_odd_in_turn(run: Run) -> None:
     turns = [{int(t) % 2 for t in np.flatnonzero(swapped[..., pair].any(axis=0))}
              for pair in range(first, rungs - 1)]
     assert all(len(turn) == 1 for turn in turns)                    # every second sweep only
-    assert all(a != b for a, b in zip(turns, turns[1:], strict=False))  # neighbours in turn
+    assert all(a != b for a, b in itertools.pairwise(turns))  # neighbours in turn
 
 
 def exchange_scores(run: Run, betas: np.ndarray) -> np.ndarray:
@@ -231,7 +232,7 @@ def test_an_interrupt_at_any_line_leaves_a_run_that_resumes_to_the_bits_of_the_u
         more = 5 - part.sweeps
         assert same(resume(part, more) if more else part, whole)
     assert n > 50 and n < 399 and set(lengths) >= {1, 2, 3, 4}
-    assert lengths == sorted(lengths)
+    assert np.abs(np.diff(lengths)).max() == 1      # a slice under way is finished or dropped
     # Broken twin: a state that is one sweep ahead of its record does not continue to these bits.
     part = sample(PEAK, 3, **short)
     ahead = dataclasses.replace(part, state=dataclasses.replace(part.state, sweep=45))
@@ -278,7 +279,7 @@ def truncated_gamma_acceptance(betas: np.ndarray, k: float, top: float) -> np.nd
         return gammainc(k, beta * u) / gammainc(k, beta * top) if beta else (u / top) ** k
 
     out = []
-    for hot, cold in zip(betas, betas[1:], strict=False):
+    for hot, cold in itertools.pairwise(betas):
         lower, mass = distribution(hot), np.diff(distribution(cold))
         out.append(2.0 * np.sum(mass * 0.5 * (lower[1:] + lower[:-1])))
     return np.array(out)
@@ -368,5 +369,5 @@ def test_metropolis_refuses_bad_numbers_by_name(change: dict[str, Any], field: s
 
 def test_resume_refuses_bad_numbers(run: Run) -> None:
     for sweeps in (0, -1, 1.5, True):
-        with pytest.raises(InputError, match="^sweeps: received"):
+        with pytest.raises(InputError, match=r"^sweeps: received"):
             resume(run, sweeps)      # type: ignore[arg-type]
