@@ -2,7 +2,7 @@
 
 Every module has a docstring, ``Settings``, ``SETTINGS`` (the full run), ``QUICK`` (a wiring check,
 never a result), ``SECONDS`` (about, on two cores), ``Result``, ``compute(settings, progress)``,
-``draw(result)`` (figures by name) and ``check(result)`` (a list of `claims.Claim`).
+``draw(result)`` (figures by name) and ``check(result)`` (`claims.Claims`).
 """
 
 EXPERIMENTS = (

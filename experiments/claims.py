@@ -53,6 +53,19 @@ class Claim:
         return self.claim, self.paper, with_error(self.ours, self.error), verdict, self.note
 
 
+class Claims(tuple[Claim, ...]):
+    """The claims of one experiment; printing them gives the table.
+
+    Examples
+    --------
+    >>> print(Claims([Claim("best K", "3", 3.0, 0.0, True, "exactly 3")]))
+    holds   best K  3  paper: 3; exactly 3
+    """
+
+    def __str__(self) -> str:
+        return plain(self)
+
+
 def with_error(value: float | str, error: float) -> str:
     """A number with its error, to two digits of the error.
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.claims import Claim, trust
+from experiments.claims import Claim, Claims, trust
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
@@ -132,7 +132,7 @@ def _parts(b: Array, x: Array) -> Array:
         (b[:, 5] * np.exp(-(((x - b[:, 6]) / b[:, 7]) ** 2))).mean(axis=0)])
 
 
-def check(result: Result) -> list[Claim]:
+def check(result: Result) -> Claims:
     """Against the certificate."""
     values = np.array(list(CERTIFIED.values()))
     bias = (result.mean - values[:, 0]) / values[:, 1]
@@ -157,7 +157,7 @@ def check(result: Result) -> list[Claim]:
             "p(K = 3 | data), equal p(K)", "-", float(result.probability[at[3]]),
             float(result.probability_error[at[3]]), None, "listed: a surplus peak costs little"))
     claims.append(trust([f"K={k:.0f}" for k in result.K], result.F, result.F_error, result.trusted))
-    return claims
+    return Claims(claims)
 
 
 @styled

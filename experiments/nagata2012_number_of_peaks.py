@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.claims import Claim, trust
+from experiments.claims import Claim, Claims, trust
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
@@ -163,7 +163,7 @@ def _part(theta: Array, k: int, of: Any) -> Array:
     return np.asarray((a * np.exp(-0.5 * b * (x - mu) ** 2)).mean(axis=0))
 
 
-def check(result: Result) -> list[Claim]:
+def check(result: Result) -> Claims:
     """Claims with tolerances from independent runs (error 0.03-0.1 nats)."""
     at = {int(k): i for i, k in enumerate(result.K)}
 
@@ -178,7 +178,7 @@ def check(result: Result) -> list[Claim]:
         claims.append(Claim(text, paper, value, error, lo <= value <= hi, f"[{lo:g}, {hi:g}]"))
 
     if not {1, 2, 3, 4} <= set(at):
-        return claims
+        return Claims(claims)
     winner = float(result.K[int(np.argmin(result.F))])
     add("K of lowest F is 3 or 4", "3", winner, 0.0, 3, 4)
     add("smallest K within 1 nat of the minimum", "3", float(result.best), 0.0, 3, 3)
@@ -205,7 +205,7 @@ def check(result: Result) -> list[Claim]:
     add("largest |posterior mean - truth| / sd of the nine parameters", "-",
         float(np.abs((result.mean - truth) / result.sd).max()), 0.0, 0.0, 2.0)
     claims.append(trust([f"K={k}" for k in at], result.F, result.F_error, result.trusted))
-    return claims
+    return Claims(claims)
 
 
 def exchange_law(ratio: float) -> float:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.claims import Claim
+from experiments.claims import Claim, Claims
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
@@ -157,7 +157,7 @@ def scores(result: Result) -> dict[str, Array]:
         "exchange rate": (result.rate - result.rate_exact) / result.rate_error}
 
 
-def check(result: Result) -> list[Claim]:
+def check(result: Result) -> Claims:
     """Every z below 4: 157 numbers, strongly correlated along the ladder; false alarm below 1 %."""
     claims = []
     for name, z in scores(result).items():
@@ -173,7 +173,7 @@ def check(result: Result) -> list[Claim]:
     left = float(result.total[0, 2] - result.expansion.sum())
     claims.append(Claim("exact F - (fit + penalty + constant) (nats)", "O(1/N)", left, 0.0,
                         None, f"the constant is {result.expansion[2]:.2f} nats, and BIC drops it"))
-    return claims
+    return Claims(claims)
 
 
 @styled

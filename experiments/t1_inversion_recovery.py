@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.claims import Claim, trust
+from experiments.claims import Claim, Claims, trust
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
@@ -124,13 +124,13 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
         high=np.quantile(curves, 0.975, axis=0))
 
 
-def check(result: Result) -> list[Claim]:
+def check(result: Result) -> Claims:
     """What must come out; tolerances from independent runs."""
     at = {label: i for i, label in enumerate(result.models)}
     one, two = at["exponential K=1"], at["exponential K=2"]
     order = [result.models[i] for i in np.argsort(result.F)]
     behind = min(result.F[at[m]] for m in result.models if m.startswith("stretched"))
-    return [
+    return Claims([
         Claim("lowest F", "-", order[0], 0.0, order[0] == "exponential K=1", "exponential K=1"),
         Claim("second lowest F", "-", order[1], 0.0, order[1] == "exponential K=2",
               "exponential K=2"),
@@ -152,7 +152,7 @@ def check(result: Result) -> list[Claim]:
               float(result.stretching[2]), 0.0, bool(result.stretching[2] > 0.5),
               "> 0.5: presses on the prior's wall at 1"),
         trust(result.models, result.F, result.F_error, result.trusted),
-    ]
+    ])
 
 
 @styled

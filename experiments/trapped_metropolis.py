@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments import nagata2012_number_of_peaks as nagata
-from experiments.claims import Claim
+from experiments.claims import Claim, Claims
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
@@ -170,7 +170,7 @@ def _bimodal(settings: Settings, progress: Any) -> dict[str, float]:
             "bimodal_left_exact": mass}
 
 
-def check(result: Result) -> list[Claim]:
+def check(result: Result) -> Claims:
     """What must come out."""
     right = float(np.mean(result.quiet_metropolis < result.quiet_exchange.mean() + 10.0))
     z_f = (result.bimodal_F - result.bimodal_exact) / result.bimodal_error
@@ -179,7 +179,7 @@ def check(result: Result) -> list[Claim]:
     chains = len(result.metropolis_energy)
     found = int(np.sum(abs(result.metropolis_energy - result.loud_exchange) < 1.0))
     worst = float(result.swap_rate[-10:][np.argmax(abs(result.swap_rate[-10:] - result.law))])
-    return [
+    return Claims([
         Claim("noise 0.1: orderings visited by a Metropolis chain (largest)", "stays in one",
               float(result.metropolis_orderings.max()), 0.0,
               bool(result.metropolis_orderings.max() == 1), "exactly 1 of 6"),
@@ -203,7 +203,7 @@ def check(result: Result) -> list[Claim]:
         Claim("two modes: mass of the left mode", f"{result.bimodal_left_exact:.5f} (exact)",
               result.bimodal_left, result.bimodal_left_error, abs(z_m) < 4,
               f"z = {z_m:+.2f}, |z| < 4"),
-    ]
+    ])
 
 
 @styled

@@ -141,12 +141,16 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
 
 def _answer(runs: dict[Any, Any], folder: Path) -> int:
     from sampler.choice import choose
-    from sampler.report import draw_choice, draw_fit, draw_ladder, summary
+    from sampler.report import draw_choice, draw_fit, draw_ladder, pressing, summary
 
     choice = choose(runs)
     print(f"\n{choice}\n")
     for label in choice.not_excluded:
         print(f"== {_name(label)} ==\n{summary(runs[label])}\n")
+    for label in runs:
+        if label not in choice.not_excluded and runs[label].posterior.dimension:
+            for line in pressing(runs[label]):
+                print(f"{_name(label)}: {line}")
     for label in dict.fromkeys((choice.best, *choice.not_excluded)):
         if runs[label].posterior.dimension:
             _save(draw_fit(runs[label]), folder / f"fit_{_file_name(label)}")

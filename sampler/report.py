@@ -111,10 +111,14 @@ def _digits(value: float, sd: float) -> str:
     --------
     >>> _digits(179.0012, 0.1234), _digits(0.010497, 0.000114), _digits(3.2e8, 4.1e5)
     ('179.00', '0.01050', '3.2000e+08')
+    >>> _digits(0.4712, 118.0)              # never rounded to nothing
+    '0.5'
     """
     if not sd > 0.0 or not math.isfinite(value):
         return f"{value:.5g}"
     place = math.floor(math.log10(sd))
+    if value:
+        place = min(place, math.floor(math.log10(abs(value))) + 1)
     if -6 <= place and abs(value) < 1e6:
         return f"{value:.{max(0, 1 - place)}f}"
     size = math.floor(math.log10(abs(value))) if value else place
