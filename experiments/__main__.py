@@ -117,7 +117,7 @@ def reproduce(names: tuple[str, ...], folder: Path, quick: bool = False,
               write: bool = False) -> int:
     """Compute, draw, check and compare every experiment named; 1 if a claim fails."""
     from experiments.claims import plain
-    from experiments.results import save
+    from experiments.results import load, save
 
     modules = {name: import_module(f"experiments.{name}") for name in names}
     if quick:
@@ -128,6 +128,7 @@ def reproduce(names: tuple[str, ...], folder: Path, quick: bool = False,
             result = progress.timed(name, module, module.QUICK if quick else module.SETTINGS)
             seconds[name] = progress.last
             save(name, result, folder)
+            result = load(name, folder)         # what is judged and drawn is what is stored
             _save_figures(module.draw(result), folder)
             table[name] = module.check(result)
             print(f"== {name} ({progress.last:.0f} s) ==\n{plain(table[name], not quick)}")

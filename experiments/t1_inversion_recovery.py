@@ -28,7 +28,7 @@ from experiments.claims import Claim, Claims, trust
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
-SECONDS = 40.0
+SECONDS = 17.0
 # F of one exponential: rate and noise on a grid, offset and amplitude by `theory.box`.
 QUADRATURE = -11.4165
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,8 @@ _BLUE, _ORANGE, _GREEN, _RED, _PINK, _SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
 _STYLE = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False,
           "legend.frameon": False, "legend.fontsize": 8.0, "axes.titlelocation": "left",
-          "axes.titlesize": 9.5, "lines.linewidth": 1.4, "savefig.dpi": 200}
+          "axes.titlesize": 9.5, "lines.linewidth": 1.4}
+_P = ParamSpec("_P")
 
 
 def sorted_draws(run: Run) -> tuple[Array, str]:
@@ -52,6 +55,8 @@ def sorted_draws(run: Run) -> tuple[Array, str]:
         sizes = {len(c) for c in columns.values()}
         if len(sizes) != 1 or sizes == {1}:
             continue
+        if any(len({run.posterior.priors[names[i]] for i in c}) > 1 for c in columns.values()):
+            continue  # a prior of its own gives a component its name: not exchangeable
         key = next((k for k in _SORT_BY if k in columns), next(iter(columns)))
         order = np.argsort(draws[..., columns[key]], axis=-1)
         draws = draws.copy() if draws is run.draws else draws
@@ -188,15 +193,25 @@ def draw(result: Any) -> Any:
     raise InputError("result", type(result).__name__, "a Run or a Choice")
 
 
+def _styled(drawing: Callable[_P, Any]) -> Callable[_P, Any]:
+    """Draw in the house's style from beginning to end: titles and legends read it when made."""
+    @wraps(drawing)
+    def styled(*args: _P.args, **keywords: _P.kwargs) -> Any:
+        import matplotlib
+
+        with matplotlib.rc_context(_STYLE):
+            return drawing(*args, **keywords)
+    return styled
+
+
 def _figure(rows: int, columns: int, size: tuple[float, float], **more: Any) -> Any:
-    import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        return figure, figure.subplots(rows, columns, squeeze=False, **more)
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **more)
 
 
+@_styled
 def draw_fit(run: Run, block: int = 0) -> Any:
     """Data, posterior mean with its 95 % band, components, and residuals in units of sigma.
 
@@ -213,7 +228,9 @@ def draw_fit(run: Run, block: int = 0) -> Any:
     posterior, data = run.posterior, run.posterior.blocks[block].data
     theta = sorted_draws(run)[0].reshape(-1, posterior.dimension)
     theta = theta[:: max(1, len(theta) // 500)]
-    decades = data.x.min() > 0.0 and data.x.max() > 100.0 * data.x.min()
+    # Delays are often spread over decades, positions in a spectrum evenly.
+    decades = (data.x.min() > 0.0 and data.x.max() > 100.0 * data.x.min()
+               and np.median(data.x) < 0.1 * data.x.max())
     grid = (np.geomspace if decades else np.linspace)(*data.x_range, 600)
     curves = posterior.predict(theta, x=grid, block=block)
     at_data = posterior.predict(theta, block=block).mean(axis=0)
@@ -252,6 +269,7 @@ def _sigma(run: Run, theta: Array, curve: Array, block: int) -> Array:
     return np.asarray(scale * data.deviation)
 
 
+@_styled
 def draw_ladder(run: Run) -> Any:
     """Exchange rates, one replica's journey, mean energy and heat capacity along the ladder.
 
@@ -288,6 +306,7 @@ def draw_ladder(run: Run) -> Any:
     return figure
 
 
+@_styled
 def draw_choice(choice: Choice) -> Any:
     """F of every model with 95 % intervals, and p(model | data).
 

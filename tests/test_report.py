@@ -1,11 +1,13 @@
 """What a user sees of a run: the summary, its numbers, and the figures."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from statistics_helpers import as_run
 
 from sampler import (
     Data,
@@ -132,3 +134,152 @@ def test_x_from_zero_over_decades_is_drawn_linearly() -> None:
     assert figure.axes[1].get_xscale() == "linear"
     later = Posterior(posterior.blocks[0].model, Data(x[1:], np.exp(-x[1:]), noise=0.1))
     assert draw_fit(sample(later, 100, burn_in=100)).axes[1].get_xscale() == "log"
+
+
+# --- made-up draws: what is printed and drawn is what was given ----------------------------------
+
+
+def made_up(posterior: Posterior, draws: np.ndarray) -> Run:
+    """A run whose draws at beta = 1 are given; its energies are only there to be plotted."""
+    generator = np.random.default_rng(0)
+    betas = np.array([0.0, 0.01, 0.1, 1.0])
+    energy = 20.0 + generator.gamma(2.0, 1.0, (*draws.shape[:2], 4)) / (betas + 0.005)
+    order = np.argsort(generator.random(energy.shape), axis=-1)
+    return as_run(posterior, betas, energy, order, draws)
+
+
+LINE = Posterior(Model.single(shapes.linear, offset=(-10, 10), slope=(-10, 10)),
+                 Data(np.arange(8.0), 1.0 + 2.0 * np.arange(8.0), noise=np.arange(1.0, 9.0),
+                      x_label="time (s)", y_label="signal (mV)", name="made up"))
+
+
+def test_printed_intervals_are_the_quantiles_of_the_draws() -> None:
+    """0, 1, ..., 1000 in any order: quantiles by hand, to two digits of the sd."""
+    values = np.random.default_rng(1).permutation(1001.0 * np.ones(1001)).cumsum() / 1001.0 - 1.0
+    draws = np.stack([values / 1000.0, 1e-7 * values], axis=-1)[None]
+    text = summary(made_up(LINE, np.concatenate([draws, draws])))
+    row = next(line.split() for line in text.splitlines() if line.startswith("offset "))
+    assert row[1:7] == ["0.50", "0.29", "0.16", "0.84", "0.03", "0.97"]
+    row = next(line.split() for line in text.splitlines() if line.startswith("slope "))
+    assert [float(v) for v in row[1:7]] == pytest.approx(
+        [5e-5, 2.89e-5, 1.6e-5, 8.4e-5, 2.5e-6, 9.75e-5], abs=1e-6)
+    assert "units: x in 'time (s)', y in 'signal (mV)'" in text
+
+
+@pytest.mark.parametrize(("value", "sd", "text"), [
+    (1234.5678, 12.3, "1235"), (0.00012345, 1e-5, "0.000123"), (5.0, 0.0, "5"),
+    (-3.14159, 0.01, "-3.142"), (1e-9, 1e-10, "1.00e-09"), (float("inf"), 1.0, "inf")])
+def test_numbers_are_printed_to_two_digits_of_their_sd(value: float, sd: float, text: str) -> None:
+    from sampler.report import _digits
+
+    assert _digits(value, sd) == text
+
+
+def test_components_are_sorted_as_wholes_and_by_draw() -> None:
+    """Every draw swaps labels at random: sorted, each component has one height again."""
+    generator = np.random.default_rng(2)
+    truth = np.array([[1.0, 2.0, 0.5], [0.4, 4.0, 0.7]])       # height, center, width
+    swap = generator.random((2, 400)) < 0.5
+    pairs = np.where(swap[..., None, None], truth[::-1], truth)
+    run = made_up(two_peaks(), pairs.reshape(2, 400, 6))
+    draws, key = sorted_draws(run)
+    assert key == "peak by center"
+    assert np.array_equal(draws, np.broadcast_to(truth.ravel(), draws.shape))
+    assert run.draws is not draws and not np.array_equal(run.draws, draws)   # the run is untouched
+
+
+def test_components_with_priors_of_their_own_keep_their_names() -> None:
+    """They are not exchangeable: sorting would hand one's draws to the other's prior."""
+    own = two_peaks()
+    model = own.blocks[0].model.with_priors({"peak1_height": (0.7, 2), "peak2_height": (0, 0.7)})
+    posterior = Posterior(model, own.blocks[0].data)
+    draws = np.broadcast_to([1.0, 4.0, 0.5, 0.4, 2.0, 0.7], (2, 50, 6))
+    found, key = sorted_draws(made_up(posterior, draws))
+    assert key == "" and np.array_equal(found, draws)
+
+
+def test_the_fit_is_the_mean_and_the_band_the_quantiles() -> None:
+    draws = np.random.default_rng(3).normal([1.0, 2.0], [0.5, 0.1], (2, 200, 2))
+    figure = draw_fit(made_up(LINE, draws))
+    main, residual = figure.axes
+    lines = {line.get_label(): line for line in main.lines}
+    grid, mean = lines["posterior mean"].get_data()
+    curves = draws.reshape(-1, 2) @ np.stack([np.ones_like(grid), grid])
+    assert mean == pytest.approx(curves.mean(axis=0), rel=1e-10)
+    band = main.collections[-1].get_paths()[0].vertices
+    low, high = np.quantile(curves, [0.025, 0.975], axis=0)
+    middle = len(grid) // 2
+    at_middle = band[np.isclose(band[:, 0], grid[middle]), 1]
+    assert sorted(at_middle) == pytest.approx([low[middle], high[middle]], rel=1e-10)
+    x, scaled = residual.lines[0].get_data()
+    data = LINE.blocks[0].data
+    assert scaled == pytest.approx(
+        (data.y - draws[..., 0].mean() - draws[..., 1].mean() * x) / data.deviation, abs=1e-10)
+    assert (residual.get_xlabel(), main.get_ylabel()) == ("time (s)", "signal (mV)")
+    assert residual.get_ylabel() == "residual / σ"
+
+
+def test_residuals_are_in_units_of_the_right_noise() -> None:
+    """Counts: the root of the curve; a factor that is inferred: times the given deviations."""
+    x = np.arange(1.0, 6.0)
+    counts = Posterior(Model.single(shapes.constant, offset=(1, 50)),
+                       Data(x, [7.0, 9, 16, 4, 9], noise="poisson"))
+    shown = draw_fit(made_up(counts, np.full((2, 40, 1), 9.0))).axes[1].lines[0].get_ydata()
+    assert shown == pytest.approx([-2 / 3, 0, 7 / 3, -5 / 3, 0])
+    scaled = Posterior(Model.single(shapes.constant, offset=(1, 50)),
+                       Data(x, [7.0, 9, 16, 4, 9], noise="unknown", sigma=x))
+    draws = np.broadcast_to([9.0, 2.0], (2, 40, 2))
+    assert scaled.names == ("offset", "noise_factor")
+    shown = draw_fit(made_up(scaled, draws)).axes[1].lines[0].get_ydata()
+    assert shown == pytest.approx(np.array([-2, 0, 7, -5, 0]) / (2 * x))
+
+
+def test_the_ladder_shows_the_run(run: Run) -> None:
+    """Four panels, each with named axes, units where there are any, and the run's own numbers."""
+    rates, journey, energy, heat = draw_ladder(run).axes
+    for ax in (rates, journey, energy, heat):
+        assert ax.get_xlabel() and ax.get_ylabel() and ax.get_title(loc="left")
+    assert (energy.get_ylabel(), heat.get_ylabel()) == ("⟨U⟩ (nats)", "β² Var U (dimensionless)")
+    assert np.array_equal(rates.lines[0].get_ydata(), run.swap_rate)
+    assert rates.lines[1].get_ydata()[0] == 0.1                        # the alarm
+    place = journey.lines[0].get_ydata()
+    assert np.all(run.replica[0, np.arange(len(place)), place] == 0)   # one and the same replica
+    assert energy.lines[0].get_xdata() == pytest.approx(run.betas[1:])
+    assert energy.lines[0].get_ydata() == pytest.approx(run.energy[..., 1:].mean(axis=(0, 1)))
+    assert heat.lines[0].get_ydata() == pytest.approx(
+        run.betas[1:] ** 2 * run.energy[..., 1:].var(axis=(0, 1)), rel=1e-2)
+
+
+def test_the_choice_shows_f_and_p_of_every_model(run: Run) -> None:
+    data = run.posterior.blocks[0].data
+    one = sample(Posterior(Model.repeated(
+        1, shapes.gaussian, height=(0, 2), center=(0, 6), width=(0.3, 3)), data), 600,
+        burn_in=500, seed=2)
+    choice = choose({1: one, 2: run})
+    left, right = draw_choice(choice).axes
+    assert [text.get_text() for text in left.get_xticklabels()] == ["K=1", "K=2"]
+    assert [bar.get_height() for bar in right.patches] == [r.probability for r in choice.rows]
+    F = [r.free_energy.value for r in choice.rows]
+    assert left.lines[0].get_ydata() == pytest.approx(np.array(F) - min(F))
+    assert left.get_ylabel().endswith("(nats)") and right.get_ylabel() == "p(model | data)"
+    lower, upper = left.collections[0].get_segments()[0][:, 1]
+    assert (upper - lower) / 2 == pytest.approx(1.96 * choice.rows[0].free_energy.error)
+
+
+def test_drawing_leaves_the_global_state_of_matplotlib_alone(run: Run) -> None:
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    draw_fit(run), draw_ladder(run)
+    assert dict(matplotlib.rcParams) == before
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    assert pyplot is None or not pyplot.get_fignums()
+
+
+def test_the_style_holds_to_the_last_stroke(run: Run) -> None:
+    """Legends and titles read the style when they are made, not when the axes are."""
+    main = draw_fit(run).axes[0]
+    assert not main.get_legend().get_frame_on()
+    assert main.get_legend().get_texts()[0].get_fontsize() == 8.0
+    assert draw_ladder(run).axes[0].get_title() == ""       # nothing in the centre
+    assert not main.spines["top"].get_visible()
