@@ -1,8 +1,10 @@
 """Exact results of Bayesian regression, derived with sympy: the answers that judge a sampler.
 
 `evidence` (any linear basis, Gaussian prior, any temperature), `box` (straight line, box
-priors), `large_n` (the penalty (d/2) ln N and what it drops), `exchange_rate` (how often two
-temperatures exchange).
+priors), `noise` (unknown noise variance, three ways), `large_n` (the penalty (d/2) ln N and what it
+drops), `choice` (how often the right model is chosen: design before measuring), `joint` (several
+data sets), `criteria` (AIC to WAIC and leave-one-out, exactly), `singular` (posteriors that never
+become Gaussian), `exchange_rate` (how often two temperatures exchange).
 
 Energies U are dimensionless and without the noise's constant; free energies are in nats, F with
 the constant and F~ without it; beta = 0 is the prior and beta = 1 the posterior.
@@ -13,13 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from theory import box as box
+    from theory import choice as choice
+    from theory import criteria as criteria
     from theory import evidence as evidence
     from theory import exchange_rate as exchange_rate
+    from theory import joint as joint
     from theory import large_n as large_n
+    from theory import noise as noise
+    from theory import singular as singular
     from theory.errors import DomainError as DomainError
     from theory.evidence import LinearRegression as LinearRegression
 
-_MODULES = ("box", "evidence", "exchange_rate", "large_n")
+_MODULES = ("box", "choice", "criteria", "evidence", "exchange_rate", "joint", "large_n", "noise",
+            "singular")
 _HOME = {"DomainError": "errors", "LinearRegression": "evidence"}
 __all__ = sorted([*_HOME, *_MODULES])
 

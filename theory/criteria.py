@@ -1,0 +1,208 @@
+r"""What the information criteria say of a linear model, exactly, and what they miss.
+
+For a linear regression with known noise every criterion is a closed form in the residuals r_i at
+the posterior mean and the leverages h_i = x_i^T Lambda^-1 x_i / s_i^2.  All are given as sums over
+the data in nats, of the size of a free energy (multiply by two for the deviance scale).  AIC, WAIC
+and LOO ask which model predicts the next data best; F, BIC and WBIC which one made these data.
+They may differ, and both be right.
+
+AIC, BIC: Akaike, Schwarz; DIC: Spiegelhalter et al.; WAIC: Watanabe, JMLR 11 (2010) 3571; WBIC:
+Watanabe, arXiv 1208.6338.  The closed forms for the linear model are derived here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from theory.errors import DomainError, finite, positive
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """All criteria of one model, as sums over the data in nats.
+
+    Parameters
+    ----------
+    log_likelihood : float
+        The largest one, at the least squares estimate.
+    aic, bic : float
+        Half of the usual AIC and BIC.
+    waic, p_waic : float
+        -lppd + p_waic, and its penalty.
+    wbic : float
+        <U> at beta = 1/ln n with the noise's constant.
+    loo : float
+        Exact leave-one-out: -sum of ln p(y_i | the other data).
+    dic, p_dic : float
+        Half of the usual DIC, and its effective number of parameters.
+    pareto : array (points,)
+        Tail index of the importance weights of leave-one-out; the variance of the weights is
+        infinite from 1/2 on.
+    """
+
+    log_likelihood: float
+    aic: float
+    bic: float
+    waic: float
+    p_waic: float
+    wbic: float
+    loo: float
+    dic: float
+    p_dic: float
+    pareto: Array
+
+
+def criteria(design: ArrayLike, y: ArrayLike, noise: ArrayLike, prior_mean: ArrayLike = 0.0,
+             prior_covariance: ArrayLike | None = None) -> Criteria:
+    """Every information criterion of a linear model with known noise, exactly.
+
+    Parameters
+    ----------
+    design : array (points, parameters)
+    y : array (points,)
+    noise : float or array (points,)
+        Standard deviation of the noise, in the units of y.
+    prior_mean, prior_covariance
+        A Gaussian prior as in `theory.evidence.LinearRegression`; without a covariance the prior
+        is flat and wide.
+
+    Returns
+    -------
+    Criteria
+
+    Raises
+    ------
+    DomainError
+        For shapes that do not fit, fewer than two points, or dependent columns under a flat prior.
+
+    Examples
+    --------
+    >>> x = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
+    >>> y = [0.3, 1.1, 2.4, 2.7, 4.5, 6.2]
+    >>> found = criteria(np.stack([x, np.ones(6)], axis=1), y, 0.5)
+    >>> print(f"{found.waic:.10f} {found.loo:.10f}")
+    3.6018634355 3.6976999514
+    """
+    X, data = finite("design", design, 2), finite("y", y, 1)
+    n, d = X.shape
+    if len(data) != n or n < 2 or not d:
+        raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
+                          "one value per row, two rows or more, a column or more")
+    s = np.broadcast_to(positive("noise", noise), (n,))
+    A, b = X / s[:, None], data / s
+    constant = 0.5 * float(np.sum(np.log(2 * np.pi * s**2)))
+    best, _, rank, _ = np.linalg.lstsq(A, b, rcond=None)
+    likelihood = -constant - 0.5 * float(np.sum((b - A @ best) ** 2))
+    if prior_covariance is None:
+        if rank < d:
+            raise DomainError("design", f"rank {rank}", f"{d} independent columns")
+        Q, _ = np.linalg.qr(A)
+        h, r = np.sum(Q**2, axis=1), b - A @ best
+        wbic = -likelihood + 0.5 * d * math.log(n)
+    else:
+        from theory.evidence import LinearRegression, mean_energy, posterior
+
+        problem = LinearRegression(X, data, s, prior_mean, prior_covariance)
+        mean, covariance = posterior(problem)
+        h, r = np.einsum("ij,jk,ik->i", A, covariance, A), b - A @ mean
+        wbic = float(mean_energy(problem, 1.0 / math.log(n))) + constant
+    at_mean = constant + 0.5 * float(r @ r)
+    lppd = -constant - 0.5 * float(np.sum(np.log1p(h) + r**2 / (1 + h)))
+    p_waic = float(np.sum(r**2 * h + 0.5 * h**2))
+    loo = constant + 0.5 * float(np.sum(-np.log1p(-h) + r**2 / (1 - h)))
+    return Criteria(likelihood, -likelihood + d, -likelihood + 0.5 * d * math.log(n),
+                    -lppd + p_waic, p_waic, wbic, loo, at_mean + float(h.sum()), float(h.sum()), h)
+
+
+@dataclass(frozen=True)
+class Bias:
+    """Means over data sets, minus n times the entropy of the truth, in nats.
+
+    Parameters
+    ----------
+    generalisation : float
+        Of the loss on new data at the same positions: what WAIC and LOO estimate.
+    waic, loo : float
+        Of the two criteria; the excess over ``generalisation`` is their bias.
+    aic : float
+        Of AIC/2: half the number of parameters, at any n.
+    """
+
+    generalisation: float
+    waic: float
+    loo: float
+    aic: float
+
+
+def expected(design: ArrayLike) -> Bias:
+    """Mean of the criteria over data sets of a right model: wide prior, fixed positions, any n.
+
+    Parameters
+    ----------
+    design : array (points, parameters)
+        Divided by the noise where that differs between points.
+
+    Returns
+    -------
+    Bias
+
+    Raises
+    ------
+    DomainError
+        For dependent columns, or a point that alone determines a parameter (h_i = 1).
+
+    Examples
+    --------
+    >>> x = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
+    >>> bias = expected(np.stack([x, np.ones(6)], axis=1))
+    >>> print(f"{bias.generalisation:.10f} {bias.waic:.10f} {bias.loo:.10f}")
+    0.8399836542 0.9876984663 1.3376842587
+    """
+    X = finite("design", design, 2)
+    if not 0 < X.shape[1] <= len(X) or np.linalg.matrix_rank(X) < X.shape[1]:
+        raise DomainError("design", f"an array of shape {X.shape}", "independent columns")
+    Q, _ = np.linalg.qr(X)
+    h = np.sum(Q**2, axis=1)
+    if h.max() > 1 - 1e-12:
+        raise DomainError(f"design[{int(h.argmax())}]", "a point of leverage 1",
+                          "points whose loss leaves every parameter determined")
+    half = 0.5 * float(np.sum(np.log1p(h)))
+    return Bias(half, half + float(np.sum(h**2 / (1 + h) - 0.5 * h**2)),
+                -0.5 * float(np.sum(np.log1p(-h))), 0.5 * X.shape[1])
+
+
+def matching_temperature(problem: Any) -> float:
+    """The one beta at which <U> equals F~(1): what WBIC approximates by 1/ln n.
+
+    Parameters
+    ----------
+    problem : theory.evidence.LinearRegression
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from theory.evidence import LinearRegression
+    >>> x = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
+    >>> y = [0.3, 1.1, 2.4, 2.7, 4.5, 6.2]
+    >>> line = LinearRegression(np.stack([x, np.ones(6)], 1), y, 0.5, 0.0, [4.0, 1.0])
+    >>> print(f"{matching_temperature(line):.10f}")
+    0.1665505374
+    """
+    from scipy.optimize import brentq
+
+    from theory.evidence import mean_energy, reduced_free_energy
+
+    wanted = float(reduced_free_energy(problem, 1.0))
+    # <U> falls from the prior's to the posterior's, and F~ is its mean over beta: between them.
+    return float(math.exp(brentq(
+        lambda t: float(mean_energy(problem, math.exp(t))) - wanted, -80.0, 0.0, xtol=1e-14)))

@@ -1,0 +1,265 @@
+r"""Integration of measurements: do several data sets share their parameters?  Exactly.
+
+Every data set m is a linear regression with estimate theta_m and covariance Sigma_m of its
+likelihood.  Shared parameters give one free energy F_int, separate ones the sum F_sep; their
+difference depends on the estimates' disagreement only:
+
+    F_int - F_sep = -ln [ V N(theta_1 - theta_2; 0, Sigma_1 + Sigma_2) ]
+
+for two sets under a wide box of volume V, and the analogous products for more sets, for a part of
+the parameters, and for Gaussian priors (where no width has to be large).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from theory.errors import DomainError, finite, positive
+from theory.evidence import LinearRegression
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one data set says of its parameters: the normal likelihood in theta.
+
+    Parameters
+    ----------
+    value : array (parameters,)
+        Least squares estimate.
+    covariance : array (parameters, parameters)
+        s^2 (X^T X)^-1.
+    """
+
+    value: Array
+    covariance: Array
+
+
+@cache
+def derivation() -> Any:
+    """The difference for two sets and one parameter, integral by integral, in sympy.
+
+    Returns
+    -------
+    sympy.Expr
+        F_int - F_sep in ``D`` (difference of the estimates), ``s_1, s_2`` (their standard
+        deviations) and ``V``.
+
+    Examples
+    --------
+    >>> derivation()
+    D**2/(2*s_1**2 + 2*s_2**2) - log(V) + log(2*pi*(s_1**2 + s_2**2))/2
+    """
+    import sympy as sp
+
+    theta, D = sp.symbols("theta D", real=True)
+    V, s1, s2 = sp.symbols("V s_1 s_2", positive=True)
+
+    def evidence(exponent: Any) -> Any:
+        """Integral of exp(-exponent) over theta, divided by V."""
+        a, b, c = sp.Poly(sp.expand(exponent), theta).all_coeffs()
+        return sp.sqrt(sp.pi / a) * sp.exp(b**2 / (4 * a) - c) / V
+
+    one, two = theta**2 / (2 * s1**2), (theta - D) ** 2 / (2 * s2**2)
+    ratio = evidence(one + two) / (evidence(one) * evidence(two))
+    width = s1**2 + s2**2
+    claimed = D**2 / (2 * width) + sp.log(2 * sp.pi * width) / 2 - sp.log(V)
+    # The two sides are equal for all values: their ratio is one.
+    assert sp.simplify(sp.powsimp(sp.simplify(ratio * sp.exp(claimed)))) == 1
+    return claimed
+
+
+def estimate(design: ArrayLike, y: ArrayLike, noise: float) -> Estimate:
+    """Least squares estimate and covariance of one data set.
+
+    Parameters
+    ----------
+    design : array (points, parameters)
+    y : array (points,)
+    noise : float
+        Standard deviation of the noise, in the units of y.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    DomainError
+        For shapes that do not fit, or a design that does not determine the parameters.
+
+    Examples
+    --------
+    >>> found = estimate([[1.0], [1.0]], [0.0, 2.0], 1.0)
+    >>> round(float(found.value[0]), 12), round(float(found.covariance[0, 0]), 12)
+    (1.0, 0.5)
+    """
+    X, data = finite("design", design, 2), finite("y", y, 1)
+    s = float(positive("noise", finite("noise", noise, 0)))
+    if len(data) != len(X):
+        raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
+                          "one value per row of the design")
+    value, _, rank, _ = np.linalg.lstsq(X, data, rcond=None)
+    if rank < X.shape[1]:
+        raise DomainError("design", f"rank {rank}", f"{X.shape[1]} independent columns")
+    _, R = np.linalg.qr(X)
+    inverse = np.linalg.inv(R)
+    return Estimate(np.asarray(value), s**2 * inverse @ inverse.T)
+
+
+def difference(estimates: Sequence[Estimate], volume: float,
+               shared: Sequence[int] | None = None) -> float:
+    """F_int - F_sep under wide boxes: negative where the sets are better integrated.
+
+    Parameters
+    ----------
+    estimates : sequence of Estimate
+        Two data sets or more.
+    volume : float
+        Volume of the prior box of the *shared* parameters.
+    shared : sequence of int, optional
+        Which parameters are shared (all if not given); the others are each set's own.
+
+    Returns
+    -------
+    float
+        In nats.
+
+    Raises
+    ------
+    DomainError
+        For fewer than two sets, unequal numbers of parameters, or a volume that is not positive.
+
+    Examples
+    --------
+    >>> one = Estimate(np.array([0.0]), np.array([[1.0]]))
+    >>> round(difference([one, one], math.sqrt(4 * math.pi)), 12) + 0.0
+    0.0
+    """
+    log_v = math.log(float(positive("volume", finite("volume", volume, 0))))
+    values, covariances = _blocks(estimates, shared)
+    d, M = values.shape[1], len(values)
+    precisions = np.linalg.inv(covariances)
+    together = np.linalg.inv(precisions.sum(axis=0))
+    mean = together @ np.einsum("mij,mj->i", precisions, values)
+    gaps = values - mean
+    misfit = 0.5 * float(np.einsum("mi,mij,mj->", gaps, precisions, gaps))
+    log_dets = np.linalg.slogdet(covariances)[1]
+    # One Gaussian integral in place of M; each has (2 pi)^(d/2) sqrt(det Sigma) / V.
+    log_det = float(log_dets.sum() - np.linalg.slogdet(together)[1])
+    return float(misfit + 0.5 * log_det + (M - 1) * (0.5 * d * math.log(2 * math.pi) - log_v))
+
+
+def integrated(estimates: Sequence[Estimate]) -> Estimate:
+    """The estimate of all data sets together: precisions add.
+
+    Parameters
+    ----------
+    estimates : sequence of Estimate
+
+    Returns
+    -------
+    Estimate
+    """
+    values, covariances = _blocks(estimates, None)
+    precisions = np.linalg.inv(covariances)
+    covariance = np.linalg.inv(precisions.sum(axis=0))
+    return Estimate(covariance @ np.einsum("mij,mj->i", precisions, values), covariance)
+
+
+def probability_of_integration(first: ArrayLike, second: ArrayLike, gap: ArrayLike,
+                               volume: float) -> float:
+    """How often two sets are integrated, over data sets, when their true parameters differ.
+
+    2 (F_int - F_sep) is a noncentral chi-square with d degrees of freedom plus a constant.
+
+    Parameters
+    ----------
+    first, second : array (parameters, parameters)
+        Covariances of the two estimates.
+    gap : array (parameters,)
+        True difference of the parameters; zeros if they are the same.
+    volume : float
+        Volume of the prior box.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> x = np.linspace(-1, 1, 5)
+    >>> covariance = np.diag([1 / (x @ x), 1 / 5])
+    >>> print(f"{probability_of_integration(covariance, covariance, [1.0, 0.0], 400):.10f}")
+    0.9538958002
+    """
+    from scipy.special import chndtr
+
+    total = finite("first", first, 2) + finite("second", second, 2)
+    D = finite("gap", gap, 1)
+    log_v = math.log(float(positive("volume", finite("volume", volume, 0))))
+    limit = 2 * log_v - float(np.linalg.slogdet(2 * np.pi * total)[1])
+    delta = float(D @ np.linalg.solve(total, D))
+    return float(chndtr(limit, len(D), delta)) if limit > 0.0 else 0.0
+
+
+def gaussian_difference(problems: Sequence[LinearRegression]) -> float:
+    """F_int - F_sep under one Gaussian prior of all sets, exactly and at any width.
+
+    Parameters
+    ----------
+    problems : sequence of LinearRegression
+        With the same prior.
+
+    Returns
+    -------
+    float
+        In nats.
+
+    Raises
+    ------
+    DomainError
+        For fewer than two sets, or different priors.
+
+    Examples
+    --------
+    >>> one = LinearRegression([[1.0]], [0.5])
+    >>> gaussian_difference([one, one]) < 0            # the same value twice: integrate
+    True
+    """
+    from theory.evidence import free_energy
+
+    if len(problems) < 2:
+        raise DomainError("problems", f"{len(problems)}", "two data sets or more")
+    first = problems[0]
+    for other in problems[1:]:
+        if not (np.array_equal(first.prior_mean, other.prior_mean)
+                and np.array_equal(first.prior_covariance, other.prior_covariance)):
+            raise DomainError("problems", "different priors", "one prior of the shared parameters")
+    joint = LinearRegression(np.concatenate([p.design for p in problems]),
+                             np.concatenate([p.y for p in problems]),
+                             np.concatenate([p.noise for p in problems]),
+                             first.prior_mean, first.prior_covariance)
+    return free_energy(joint) - sum(free_energy(p) for p in problems)
+
+
+def _blocks(estimates: Sequence[Estimate], shared: Sequence[int] | None) -> tuple[Array, Array]:
+    """Values (M, d) and covariances (M, d, d) of the shared parameters, the rest integrated
+    out: the marginal of a normal law."""
+    if len(estimates) < 2:
+        raise DomainError("estimates", f"{len(estimates)}", "two data sets or more")
+    sizes = {len(e.value) for e in estimates}
+    index = list(range(min(sizes))) if shared is None else [int(i) for i in shared]
+    if (shared is None and len(sizes) > 1) or not index or max(index) >= min(sizes) \
+            or min(index) < 0 or len(set(index)) != len(index):
+        raise DomainError("shared", str(shared), "parameters that every data set has, once each")
+    return (np.stack([e.value[index] for e in estimates]),
+            np.stack([e.covariance[np.ix_(index, index)] for e in estimates]))

@@ -1,0 +1,343 @@
+r"""Exact free energy of linear regression when the noise variance is unknown: three answers.
+
+* *Normal-inverse-gamma*: v = s^2 ~ InverseGamma(shape, scale), theta | v ~ N(m0, v V0); the
+  evidence is a Student-t density, in closed form at any N.
+* *Empirical Bayes*: the v that minimises F(v) under a wide box prior; it is RSS / (N - K), the
+  unbiased estimate, and its law is a scaled chi-square.
+* *Log-uniform*: v uniform in ln v between two bounds, wide box prior; an incomplete gamma
+  function.
+
+`derivation` lets sympy do the integral over v that the first and the last share.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from theory.errors import DomainError, finite, positive
+
+Array = NDArray[np.float64]
+
+
+class Derivation(NamedTuple):
+    """The steps of the integral over the noise variance, in sympy."""
+
+    integrand: Any      # prior density of v times the likelihood with theta integrated out
+    partition: Any      # its integral over v
+    free_energy: Any    # -ln of it
+    stationary: Any     # the v at which F(v) of a wide box is least
+
+
+@cache
+def derivation() -> Derivation:
+    """Integrate the noise variance v out, in sympy.
+
+    Symbols: ``N`` points, ``K`` parameters, ``alpha`` and ``gamma`` (shape and scale of the
+    inverse gamma prior), ``Q`` (what remains of the squares when theta is integrated out under
+    N(m0, v V0)), ``D`` (det V0 P), ``RSS``.
+
+    Returns
+    -------
+    Derivation
+
+    Examples
+    --------
+    >>> derivation().stationary
+    RSS/(-K + N)
+    """
+    import sympy as sp
+
+    v, alpha, gamma, Q, D, N = sp.symbols("v alpha gamma Q D N", positive=True)
+    RSS, K, excess = sp.symbols("RSS K excess", positive=True)
+    prior = gamma**alpha / sp.gamma(alpha) * v ** (-alpha - 1) * sp.exp(-gamma / v)
+    likelihood = (2 * sp.pi * v) ** (-N / 2) * D ** sp.Rational(-1, 2) * sp.exp(-Q / (2 * v))
+    integrand = prior * likelihood
+    # With t = 1/v it is Euler's integral.
+    t, a, c = sp.symbols("t a c", positive=True)
+    euler = sp.integrate(t ** (a - 1) * sp.exp(-c * t), (t, 0, sp.oo))
+    partition = (gamma**alpha / sp.gamma(alpha) * (2 * sp.pi) ** (-N / 2)
+                 * D ** sp.Rational(-1, 2)
+                 * euler.subs({a: alpha + N / 2, c: gamma + Q / 2}, simultaneous=True))
+    free = sp.expand_log(-sp.log(partition), force=True)
+    # F(v) of a wide box, up to what does not depend on v; excess = N - K.
+    wide = excess / 2 * sp.log(v) + RSS / (2 * v)
+    (least,) = sp.solve(sp.diff(wide, v), v)
+    return Derivation(integrand, partition, free, least.subs(excess, N - K))
+
+
+@dataclass(frozen=True)
+class NormalInverseGamma:
+    """The posterior of parameters and noise variance under the conjugate prior.
+
+    Parameters
+    ----------
+    free_energy : float
+        F in nats.
+    mean : array (parameters,)
+        Posterior mean of theta (location of its Student-t law).
+    scale : array (parameters, parameters)
+        Scale matrix of that law; its covariance is ``scale * freedom / (freedom - 2)``.
+    freedom : float
+        Degrees of freedom of that law.
+    shape, rate : float
+        v | y ~ InverseGamma(shape, rate).
+    """
+
+    free_energy: float
+    mean: Array
+    scale: Array
+    freedom: float
+    shape: float
+    rate: float
+
+
+def normal_inverse_gamma(design: ArrayLike, y: ArrayLike, shape: float, rate: float,
+                         prior_mean: ArrayLike = 0.0,
+                         prior_covariance: ArrayLike = 1.0) -> NormalInverseGamma:
+    """Exact evidence and posterior with v ~ InverseGamma(shape, rate), theta | v ~ N(m0, v V0).
+
+    Parameters
+    ----------
+    design : array (points, parameters)
+    y : array (points,)
+    shape, rate : float
+        Of the inverse gamma prior of the variance, density ~ v^-(shape+1) exp(-rate / v); rate
+        in units of y^2.
+    prior_mean, prior_covariance
+        m0 and V0 (covariance of theta in units of v), as in `theory.evidence.LinearRegression`.
+
+    Returns
+    -------
+    NormalInverseGamma
+
+    Raises
+    ------
+    DomainError
+        For shapes that do not fit, NaN, or numbers that are not positive.
+
+    Examples
+    --------
+    >>> x = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
+    >>> y = [0.3, 1.1, 2.4, 2.7, 4.5, 6.2]
+    >>> answer = normal_inverse_gamma(np.stack([x, np.ones(6)], axis=1), y, 3.0, 1.0,
+    ...                               prior_covariance=[4.0, 1.0])
+    >>> print(f"{answer.free_energy:.10f}")
+    6.5429739530
+    """
+    from theory.evidence import LinearRegression, posterior
+
+    alpha, gamma = (float(positive(n, finite(n, v, 0))) for n, v in (
+        ("shape", shape), ("rate", rate)))
+    # With unit noise the regression holds everything that theta contributes: Q / 2 is its energy
+    # with theta integrated out, and D = det V0 P.
+    unit = LinearRegression(design, y, 1.0, prior_mean, prior_covariance)
+    kappa, c, N = unit.eigenvalues, unit.components, len(unit.y)
+    half_q = unit.residual_energy + 0.5 * float(np.sum(c**2 / (1.0 + kappa)))
+    log_det = float(np.sum(np.log1p(kappa)))
+    a, g = alpha + 0.5 * N, gamma + half_q
+    free = (0.5 * N * math.log(2 * math.pi) + 0.5 * log_det - alpha * math.log(gamma)
+            + a * math.log(g) - math.lgamma(a) + math.lgamma(alpha))
+    mean, covariance = posterior(unit)
+    return NormalInverseGamma(free, mean, g / a * covariance, 2.0 * a, a, g)
+
+
+@dataclass(frozen=True)
+class WideBox:
+    """A linear regression whose flat prior reaches far beyond the posterior.
+
+    Parameters
+    ----------
+    points, parameters : int
+    rss : float
+        Residual sum of squares at the least squares estimate, in units of y^2.
+    log_volume : float
+        ln of the volume of the box.
+    log_det : float
+        ln det X^T X.
+    """
+
+    points: int
+    parameters: int
+    rss: float
+    log_volume: float
+    log_det: float
+
+    @property
+    def excess(self) -> int:
+        """N - K, the degrees of freedom of the residuals."""
+        return self.points - self.parameters
+
+
+def wide_box(design: ArrayLike, y: ArrayLike, volume: float) -> WideBox:
+    """What a wide flat prior leaves of the data: N, K, RSS, det X^T X and the volume.
+
+    Parameters
+    ----------
+    design : array (points, parameters)
+    y : array (points,)
+    volume : float
+        Product of the widths of the prior's boxes.
+
+    Returns
+    -------
+    WideBox
+
+    Raises
+    ------
+    DomainError
+        For shapes that do not fit, dependent columns, a perfect fit, or N <= K.
+
+    Examples
+    --------
+    >>> wide_box([[1.0], [1.0], [1.0]], [0.0, 1.0, 2.0], 20.0).rss
+    2.0
+    """
+    X, data = finite("design", design, 2), finite("y", y, 1)
+    V = float(positive("volume", finite("volume", volume, 0)))
+    if len(data) != len(X):
+        raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
+                          "one value per row of the design")
+    N, K = X.shape
+    if not 0 < K < N:
+        raise DomainError("design", f"{N} points and {K} parameters",
+                          "more points than parameters: the noise is estimated from the rest")
+    estimate, _, rank, singular = np.linalg.lstsq(X, data, rcond=None)
+    if rank < K:
+        raise DomainError("design", f"rank {rank}", f"{K} independent columns")
+    r = data - X @ estimate
+    rss = float(r @ r)
+    if rss <= (1e-14 * float(np.linalg.norm(data))) ** 2:
+        raise DomainError("y", "data that the model fits perfectly",
+                          "residuals: without them the noise level has no estimate")
+    return WideBox(N, K, rss, math.log(V), 2.0 * float(np.sum(np.log(singular))))
+
+
+def free_energy(box: WideBox, variance: ArrayLike) -> Any:
+    """F(v) of a wide box at an assumed noise variance, in nats.
+
+    Parameters
+    ----------
+    box : WideBox
+    variance : float or array
+        v = s^2, in units of y^2.
+
+    Returns
+    -------
+    float or array of the shape of variance
+    """
+    v = positive("variance", variance)
+    return (0.5 * box.excess * np.log(2 * np.pi * v) + box.rss / (2 * v) + box.log_volume
+            + 0.5 * box.log_det)
+
+
+def empirical_bayes(box: WideBox) -> tuple[float, float]:
+    """The noise variance of least free energy, and that free energy.
+
+    v^ = RSS / (N - K): the unbiased estimate, not the maximum of the likelihood, RSS / N.
+    For N - K of 1 or 2 it is small by chance so often that choices by it are erratic.
+
+    Parameters
+    ----------
+    box : WideBox
+
+    Returns
+    -------
+    variance, free_energy : float
+
+    Examples
+    --------
+    >>> variance, F = empirical_bayes(WideBox(6, 1, 16 / 33, np.log(20), np.log(66)))
+    >>> print(f"{variance:.10f} {F:.10f}")
+    0.0969696970 6.3518604314
+    """
+    variance = box.rss / box.excess
+    return variance, float(free_energy(box, variance))
+
+
+def estimate_quantile(probability: ArrayLike, excess: int) -> Any:
+    """Quantile of v^ / v0 when the model is right: chi-square with N - K degrees, over N - K.
+
+    Parameters
+    ----------
+    probability : float or array
+        In (0, 1).
+    excess : int
+        N - K.
+
+    Returns
+    -------
+    float or array
+
+    Examples
+    --------
+    >>> [round(float(q), 10) for q in estimate_quantile([0.025, 0.975], 3)]
+    [0.0719317609, 3.1161345348]
+    """
+    from scipy.special import chdtri
+
+    p = finite("probability", probability, np.ndim(probability))
+    if np.any((p <= 0) | (p >= 1)):
+        raise DomainError("probability", str(probability), "numbers between 0 and 1")
+    return chdtri(float(positive("excess", excess)), 1.0 - p) / excess
+
+
+def log_uniform(box: WideBox, lowest: float, highest: float) -> float:
+    """F with v uniform in ln v between two bounds, theta under the improper density 1/volume.
+
+    The box has to be wide at *every* v that counts: where the posterior at the largest v is
+    wider than the box, this is the value for a flat density of height 1/volume without walls.
+
+    Parameters
+    ----------
+    box : WideBox
+    lowest, highest : float
+        Bounds of v = s^2, in units of y^2.
+
+    Returns
+    -------
+    float
+        In nats.
+
+    Raises
+    ------
+    DomainError
+        If the bounds are not positive and increasing.
+
+    Examples
+    --------
+    >>> one = WideBox(6, 1, 16 / 33, np.log(20), np.log(66))
+    >>> print(f"{log_uniform(one, 1e-3, 1e3):.10f}")
+    8.4836963054
+    """
+    from scipy.special import gammaln
+
+    lo, hi = (float(positive(n, finite(n, v, 0))) for n, v in (
+        ("lowest", lowest), ("highest", highest)))
+    if not lo < hi:
+        raise DomainError("lowest", f"{lo} with highest = {hi}", "lowest < highest")
+    nu, half = 0.5 * box.excess, 0.5 * box.rss
+    share = _between(nu, half / hi, half / lo)
+    return float(nu * math.log(2 * math.pi) + box.log_volume + 0.5 * box.log_det
+                 + math.log(math.log(hi / lo)) + nu * math.log(half) - gammaln(nu) - share)
+
+
+def _between(a: float, low: float, high: float) -> float:
+    """ln of the regularised incomplete gamma function between two points, from the side that
+    keeps its digits."""
+    from scipy.special import gammainc, gammaincc
+
+    below = gammainc(a, high) - gammainc(a, low)
+    above = gammaincc(a, low) - gammaincc(a, high)
+    mass = below if gammainc(a, low) < 0.5 else above
+    if mass > 1e-280:
+        return math.log(mass)
+    import mpmath as mp  # far in one tail, beyond floating point
+
+    with mp.workdps(30):
+        return float(mp.log(mp.gammainc(a, low, high, regularized=True)))

@@ -1,0 +1,274 @@
+r"""Singular models: posteriors that never become Gaussian, with exact partition functions.
+
+Where parameters act only through a product or coincide, the posterior does not shrink to a point
+and (d/2) ln N is wrong: F = n S + lambda ln n - (m - 1) ln ln n + O(1), with the learning
+coefficient lambda < d/2 and its multiplicity m (Watanabe).  The product y = a b x is solvable: its
+energy is U = c (ab - t)^2 with c growing like the number of data, and the density of the product of
+two uniform numbers is -ln|t| / 2.
+
+The learning coefficients of reduced rank regression (Aoyagi and Watanabe, Neural Networks 18 (2005)
+924) and of peaks are quoted, not derived; `peaks_learning_coefficient` says how far they are known.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from theory.errors import DomainError, finite, positive
+
+
+class Learning(NamedTuple):
+    """Learning coefficient and its multiplicity: F = n S + lambda ln n - (m - 1) ln ln n."""
+
+    coefficient: float
+    multiplicity: int
+
+
+@cache
+def derivation() -> tuple[Any, Any]:
+    """Z of the product y = abx on [-1, 1]^2, from the density of ab, in sympy.
+
+    Returns
+    -------
+    partition, leading : sympy.Expr
+        Z(c) as a hypergeometric function, and its asymptotic form for large c.
+
+    Examples
+    --------
+    >>> derivation()[0]
+    hyper((1/2, 1/2), (3/2, 3/2), -c)
+    >>> derivation()[1]
+    sqrt(pi)*(log(4*c) + EulerGamma)/(4*sqrt(c))
+    """
+    import sympy as sp
+
+    c, t = sp.symbols("c t", positive=True)
+    n = sp.Symbol("n", integer=True, nonnegative=True)
+    # Term by term: E[(ab)^(2n)] = (2n + 1)^-2 under the density -ln t of |ab| on (0, 1).
+    moment = sp.simplify(sp.integrate(-sp.log(t) * t ** (2 * n), (t, 0, 1), conds="none"))
+    assert sp.simplify(moment - 1 / (2 * n + 1) ** 2) == 0
+    partition = sp.hyper((sp.S.Half, sp.S.Half), (3 * sp.S.Half, 3 * sp.S.Half), -c)
+    leading = sp.sqrt(sp.pi) * (sp.log(4 * c) + sp.EulerGamma) / (4 * sp.sqrt(c))
+    return partition, leading
+
+
+def product_partition(sharpness: ArrayLike, factors: int = 2) -> Any:
+    """Z of exp(-c (a_1 a_2 ... )^2) with every a uniform on [-1, 1].
+
+    A ridge along all axes: lambda = 1/2 with multiplicity ``factors``.
+
+    Parameters
+    ----------
+    sharpness : float or array
+        c >= 0; grows like the number of data.
+    factors : int
+        How many parameters are multiplied, 1 or more.
+
+    Returns
+    -------
+    float or array
+
+    Examples
+    --------
+    >>> print(f"{product_partition(1000.0):.10f} {product_partition(1000.0, 3):.10f}")
+    0.1243084103 0.2929804237
+    """
+    return _moments(sharpness, factors, 0)
+
+
+def product_energy(sharpness: ArrayLike, factors: int = 2) -> tuple[Any, Any]:
+    """c<U/c> and the heat capacity of the same model: both tend to 1/2, slower than any power.
+
+    Parameters
+    ----------
+    sharpness, factors
+        As in `product_partition`.
+
+    Returns
+    -------
+    energy, heat_capacity : float or array
+        beta <U> and C, dimensionless.
+
+    Examples
+    --------
+    >>> energy, heat = product_energy(1000.0)
+    >>> print(f"{energy:.10f} {heat:.10f}")
+    0.3872765084 0.3745699229
+    """
+    Z, first, second = (_moments(sharpness, factors, k) for k in (0, 1, 2))
+    c = np.asarray(sharpness, dtype=float)
+    mean = c * first / Z
+    return mean, np.maximum(c**2 * second / Z - mean**2, 0.0)
+
+
+def _moments(sharpness: ArrayLike, factors: int, power: int) -> Any:
+    """E[t^(2 power) exp(-c t^2)], t the product, by Gauss-Legendre panels in u = -ln|t|.
+
+    -ln|t| is a sum of exponential numbers: u ~ Gamma(factors, 1).  The hypergeometric series of
+    `derivation` is the same, and converges for small c only.
+    """
+    c = positive("sharpness", sharpness, zero=True)
+    if isinstance(factors, bool) or not isinstance(factors, int | np.integer) or factors < 1:
+        raise DomainError("factors", repr(factors), "a whole number of 1 or more")
+    nodes, weights = np.polynomial.legendre.leggauss(32)
+    reach = 0.5 * math.log(max(float(c.max(initial=1.0)), 1.0)) + 45.0 + 4.0 * factors
+    edges = np.linspace(0.0, reach, 2 * math.ceil(reach))
+    half = 0.5 * np.diff(edges)[:, None]
+    u = (edges[:-1, None] + half * (nodes + 1.0)).ravel()
+    log_p = (factors - 1) * np.log(u) - math.lgamma(factors) - (1 + 2 * power) * u
+    found = np.exp(log_p - c[..., None] * np.exp(-2 * u)) @ (half * weights).ravel()
+    return found if c.ndim else float(found)
+
+
+def normal_product_partition(sharpness: float) -> float:
+    """Z of exp(-c (ab)^2) with a and b standard normal: a Bessel function.
+
+    Parameters
+    ----------
+    sharpness : float
+        c > 0.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> print(f"{normal_product_partition(1000.0):.10f}")
+    0.0812157057
+    """
+    from scipy.special import k0e
+
+    c = float(positive("sharpness", finite("sharpness", sharpness, 0)))
+    return float(k0e(1 / (8 * c)) / math.sqrt(4 * math.pi * c))
+
+
+def normal_crossing(powers: ArrayLike, prior_powers: ArrayLike = 0.0) -> Learning:
+    """Learning coefficient of an energy prod w_j^(2 k_j) under a prior prod |w_j|^(h_j).
+
+    lambda = min (h_j + 1) / (2 k_j), m = how many j reach it.
+
+    Parameters
+    ----------
+    powers : array (parameters,)
+        k_j > 0.
+    prior_powers : float or array (parameters,)
+        h_j > -1.
+
+    Returns
+    -------
+    Learning
+
+    Examples
+    --------
+    >>> normal_crossing([1, 1])
+    Learning(coefficient=0.5, multiplicity=2)
+    """
+    k = positive("powers", finite("powers", powers, 1))
+    h = np.broadcast_to(finite("prior_powers", prior_powers, np.ndim(prior_powers)), k.shape)
+    if not len(k) or np.any(h <= -1):
+        raise DomainError("prior_powers", str(h.tolist()), "numbers > -1, one for each power")
+    ratio = (h + 1) / (2 * k)
+    least = float(ratio.min())
+    return Learning(least, int(np.sum(np.isclose(ratio, least, rtol=1e-12))))
+
+
+def reduced_rank(inputs: int, outputs: int, hidden: int, rank: int) -> Learning:
+    """Learning coefficient of reduced rank regression (Aoyagi and Watanabe 2005, quoted).
+
+    Parameters
+    ----------
+    inputs, outputs, hidden : int
+        M, N and H: y = B A x with A (H, M) and B (N, H).
+    rank : int
+        r of the true matrix, at most H.
+
+    Returns
+    -------
+    Learning
+
+    Examples
+    --------
+    >>> reduced_rank(2, 2, 1, 1), reduced_rank(3, 3, 2, 1)
+    (Learning(coefficient=1.5, multiplicity=1), Learning(coefficient=3.5, multiplicity=2))
+    """
+    M, N, H, r = inputs, outputs, hidden, rank
+    for name, value, least in (("inputs", M, 1), ("outputs", N, 1), ("hidden", H, 0),
+                               ("rank", r, 0)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise DomainError(name, repr(value), f"a whole number of {least} or more")
+    if r > min(H, M, N):
+        raise DomainError("rank", str(r), f"at most {min(H, M, N)}")
+    if M + H < N + r:
+        return Learning((H * M - H * r + N * r) / 2, 1)
+    if N + H < M + r:
+        return Learning((H * N - H * r + M * r) / 2, 1)
+    if M + N < H + r:
+        return Learning(M * N / 2, 1)
+    odd = (M + N + H + r) % 2
+    value = -((H + r) ** 2) - M**2 - N**2 + 2 * (H + r) * (M + N) + 2 * M * N + odd
+    return Learning(value / 8, 1 + odd)
+
+
+def tanh_network(hidden: int) -> Learning:
+    """Learning coefficient of a one-input tanh network when the truth is zero (quoted).
+
+    Parameters
+    ----------
+    hidden : int
+        H >= 1.
+
+    Returns
+    -------
+    Learning
+
+    Examples
+    --------
+    >>> [round(tanh_network(H).coefficient, 4) for H in (1, 2, 3, 4)]
+    [0.5, 0.6667, 0.8333, 1.0]
+    """
+    if isinstance(hidden, bool) or not isinstance(hidden, int | np.integer) or hidden < 1:
+        raise DomainError("hidden", repr(hidden), "a whole number of 1 or more")
+    root = math.isqrt(hidden)
+    return Learning((hidden + root**2 + root) / (4 * root + 2), 2 if root**2 == hidden else 1)
+
+
+def peaks_learning_coefficient(true: int, fitted: int) -> Learning:
+    """Learning coefficient of K Gaussian peaks fitted where fewer are true.
+
+    (0, 1): 1/2, m = 1.  (K, K): 3K/2, regular.  (1, 2): 2, m = 3; lambda is derived from the
+    coalescence of the two peaks, the multiplicity from a Newton polygon and not proved.  Other
+    surplus peaks are not known here.
+
+    Parameters
+    ----------
+    true, fitted : int
+        Number of peaks, 3 parameters each, free width.
+
+    Returns
+    -------
+    Learning
+
+    Raises
+    ------
+    DomainError
+        Where the answer is not known.
+
+    Examples
+    --------
+    >>> peaks_learning_coefficient(1, 2)
+    Learning(coefficient=2.0, multiplicity=3)
+    """
+    if fitted == true >= 0:
+        return Learning(1.5 * true, 1)
+    if (true, fitted) == (0, 1):
+        return Learning(0.5, 1)
+    if (true, fitted) == (1, 2):
+        return Learning(2.0, 3)
+    raise DomainError("fitted", f"{fitted} for {true} true peaks", "(0, 1), (1, 2) or (K, K)",
+                      "the coefficient of other surplus peaks is not known here")
