@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import threading
 import zipfile
 from dataclasses import fields
 from pathlib import Path
@@ -58,9 +58,9 @@ def save_run(run: Run, path: str | Path) -> Path:
     arrays["record"] = np.frombuffer(text.encode(), dtype=np.uint8)
     arrays["sha256"] = np.frombuffer(_digest(arrays).encode(), dtype=np.uint8)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "wb") as file:     # with the user's own permissions
             np.savez(file, **arrays)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
@@ -68,7 +68,7 @@ def save_run(run: Run, path: str | Path) -> Path:
             _keep(target, target.with_suffix(".npz.previous"))
         os.replace(temporary, target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     return target
 

@@ -41,6 +41,7 @@ class Uniform:
     def __post_init__(self) -> None:
         _numbers(self)
         _increasing(self, self.lo, self.hi)
+        _normalised(self)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class LogUniform:
         _numbers(self)
         _positive(self, "lo", self.lo)
         _increasing(self, self.lo, self.hi)
+        _normalised(self)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class Gamma:
         _numbers(self)
         _positive(self, "shape", self.shape)
         _positive(self, "rate", self.rate)
+        _normalised(self)
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ class InverseGamma:
         _numbers(self)
         _positive(self, "shape", self.shape)
         _positive(self, "scale", self.scale)
+        _normalised(self)
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ class Beta:
         _numbers(self)
         _positive(self, "a", self.a)
         _positive(self, "b", self.b)
+        _normalised(self)
 
 
 @dataclass(frozen=True)
@@ -215,7 +220,7 @@ def as_prior(value: Any, field: str) -> Prior:
     if isinstance(value, bool):
         raise InputError(field, repr(value), "a prior, (lo, hi) or a number")
     if isinstance(value, int | float | np.integer | np.floating):
-        return Fixed(float(value))
+        return Fixed(value)
     if isinstance(value, tuple) and len(value) == 2:
         return Uniform(*value)
     raise InputError(field, repr(value), "a prior, (lo, hi) or a number")
@@ -293,7 +298,9 @@ def log_density(prior: Scalar, value: Any) -> Array:
             case InverseGamma():
                 shape = -(one + 1.0) * np.log(v) - two / v
             case Beta():
-                shape = (one - 1.0) * np.log(v) + (two - 1.0) * np.log1p(-v)
+                # A power of nought is 1 at the end too, not nought times minus infinity.
+                shape = ((one - 1.0) * np.log(v) if one != 1.0 else 0.0) + (
+                    (two - 1.0) * np.log1p(-v) if two != 1.0 else 0.0 * v)
             case Bernoulli():
                 shape = np.where(v == 1.0, one, np.where(v == 0.0, two, -np.inf))
         inside = (v >= lo) & (v <= hi)
@@ -385,7 +392,7 @@ def from_text(text: str, field: str = "prior") -> Prior:
             raise ValueError
         values: list[float] = []
         named: dict[str, float] = {}
-        for part in filter(None, (p.strip() for p in rest[:-1].split(","))):
+        for part in rest[:-1].split(","):
             key, equals, number = part.partition("=")
             if equals:
                 if key.strip() not in {f.name for f in fields(cls)} or key.strip() in named:
@@ -407,12 +414,14 @@ def _numbers(prior: Any, infinite: tuple[str, ...] = ()) -> None:
     for field in fields(prior):
         value = getattr(prior, field.name)
         label = f"{type(prior).__name__}.{field.name}"
-        if isinstance(value, bool | str | complex) or value is None:
+        if isinstance(value, bool | str | bytes | complex) or value is None:
             raise InputError(label, repr(value), "a number")
         try:
             number = float(value)
         except (TypeError, ValueError):
             raise InputError(label, repr(value), "a number") from None
+        except OverflowError:
+            raise InputError(label, "a number beyond 1.8e308", "a finite number") from None
         if math.isnan(number) or (math.isinf(number) and field.name not in infinite):
             raise InputError(label, repr(value), "a finite number")
         object.__setattr__(prior, field.name, number)
@@ -428,6 +437,17 @@ def _increasing(prior: Any, lo: float, hi: float) -> None:
 def _positive(prior: Any, name: str, value: float) -> None:
     if not value > 0.0:
         raise InputError(f"{type(prior).__name__}.{name}", f"{value:g}", "a positive number")
+
+
+def _normalised(prior: Any) -> None:
+    try:
+        usable = (math.isfinite(kernel_numbers(prior)[4])
+                  and 0.0 < typical_width(prior) < math.inf)
+    except (OverflowError, ValueError):
+        usable = False
+    if not usable:
+        raise InputError(type(prior).__name__, repr(prior), "numbers that make a density",
+                         "they are too far apart, too near or too large for floating point")
 
 
 def _normal_mass(lo: float, hi: float) -> float:

@@ -329,11 +329,13 @@ def draw_choice(choice: Choice) -> Any:
     left.axhline(1.0, color=_RED, ls="--", lw=1.0)
     left.set(ylabel="F − lowest F (nats)", title="Free energy (bars: 95 %; dashed: 1 nat)")
     left.set_yscale("symlog", linthresh=3.0)
-    left.set_ylim(bottom=-1.5)
+    left.set(ylim=(-1.5, max(4.0, 2.5 * float((values + bars).max()))),
+             xlim=(-0.5, len(rows) - 0.5))
     right.bar(position, [r.probability for r in rows], yerr=[r.probability_error for r in rows],
               color=[_BLUE if r.trusted else "0.7" for r in rows], capsize=2)
     right.set(ylabel="p(model | data)", ylim=(0, 1.05), title="Probability (grey: not trusted)")
+    tilted = len(names) > 5 or max(len(name) for name in names) > 6
     for ax in (left, right):
-        ax.set_xticks(position, names, rotation=0 if len(names) < 6 else 45,
-                      ha="center" if len(names) < 6 else "right")
+        ax.set_xticks(position, names, rotation=45 if tilted else 0,
+                      ha="right" if tilted else "center")
     return figure
