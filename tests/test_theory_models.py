@@ -13,7 +13,7 @@ import pytest
 import sympy as sp
 from scipy import integrate, optimize, stats
 
-from theory import box, choice, criteria, evidence, joint, noise, singular
+from theory import box, choice, criteria, evidence, joint, noise, singular, targets
 from theory.box import BoxLine
 from theory.choice import Question
 from theory.errors import DomainError
@@ -487,6 +487,112 @@ def test_learning_coefficients() -> None:
         assert slope == pytest.approx(0.5, abs=0.02)
         if m > 1:
             assert (F[1] - F[0]) / math.log(4.0) < 0.47      # without it the slope misleads
+
+
+# --- what a sampler must show --------------------------------------------------------------------
+
+PAIRS = 400_000
+
+
+def agrees(values: np.ndarray, exact: float, twin: float) -> bool:
+    """Mean of independent values within 4 standard errors of the exact one (6e-5), and not of
+    the twin."""
+    error = values.std() / math.sqrt(len(values))
+    return abs(values.mean() - exact) < 4 * error < abs(values.mean() - twin)
+
+
+@pytest.mark.parametrize(("d", "s", "A"), [(1, 2.4, 0.4422841232), (2, 1.7, 0.3523515799),
+                                           (5, 1.0, 0.3143726376)])
+def test_random_walk_acceptance_by_simulation(d: int, s: float, A: float) -> None:
+    assert targets.random_walk_acceptance(d, s) == pytest.approx(A, **TEN_DIGITS)
+    assert targets.random_walk_acceptance(d, s / 0.7, 0.49) == pytest.approx(A, **TEN_DIGITS)
+    g = np.random.default_rng(d)
+    x, step = g.normal(size=(2, PAIRS, d))
+    ratio = np.minimum(1, np.exp(0.5 * (x**2).sum(1) - 0.5 * ((x + s * step) ** 2).sum(1)))
+    assert agrees(ratio, A, float(targets.random_walk_acceptance(d, 1.05 * s)))
+
+
+def test_random_walk_of_any_covariance_by_simulation() -> None:
+    precision = LINE.T @ LINE / 0.25
+    A = targets.random_walk_acceptance_of(precision, 0.1)
+    assert A == pytest.approx(0.5381691268, **TEN_DIGITS)
+    g = np.random.default_rng(2)
+    x = g.multivariate_normal([0, 0], np.linalg.inv(precision), PAIRS)
+    new = x + 0.1 * g.normal(size=(PAIRS, 2))
+    U = [0.5 * np.einsum("ni,ij,nj->n", t, precision, t) for t in (x, new)]
+    assert agrees(np.minimum(1, np.exp(U[0] - U[1])), A,
+                  targets.random_walk_acceptance_of(np.diag(np.diag(precision)), 0.1))
+    inside = g.random(PAIRS) * 4.0
+    kept = np.abs(inside + g.normal(size=PAIRS) - 2.0) < 2.0
+    assert agrees(kept.astype(float), float(targets.flat_acceptance(4.0)), 0.79)
+
+
+@pytest.mark.parametrize(("d", "eps", "L", "A"), [(1, 1.0, 2, 0.9208331517),
+                                                  (10, 0.8, 5, 0.8240541038)])
+def test_leapfrog_acceptance_by_simulation(d: int, eps: float, L: int, A: float) -> None:
+    assert targets.leapfrog_acceptance(d, eps, L) == pytest.approx(A, **TEN_DIGITS)
+    g = np.random.default_rng(d)
+    q, p = g.normal(size=(2, PAIRS // 4, d))
+    H = 0.5 * (q**2 + p**2).sum(1)
+    for _ in range(L):
+        p = p - 0.5 * eps * q
+        q = q + eps * p
+        p = p - 0.5 * eps * q
+    accept = np.minimum(1, np.exp(H - 0.5 * (q**2 + p**2).sum(1)))
+    assert agrees(accept, A, targets.leapfrog_acceptance(d, eps, L + 1))
+
+
+@pytest.mark.parametrize(("d", "A"), [(1, 0.8069805049), (2, 0.7152201475), (5, 0.5515478165)])
+def test_stretch_acceptance_by_simulation(d: int, A: float) -> None:
+    assert targets.stretch_acceptance(d) == pytest.approx(A, **TEN_DIGITS)
+    g = np.random.default_rng(d)
+    x, other = g.normal(size=(2, PAIRS, d))
+    z = (math.sqrt(0.5) + (math.sqrt(2) - math.sqrt(0.5)) * g.random(PAIRS)) ** 2
+    new = other + z[:, None] * (x - other)
+    log_ratio = (d - 1) * np.log(z) + 0.5 * (x**2).sum(1) - 0.5 * (new**2).sum(1)
+    accept = np.minimum(1, np.exp(np.minimum(log_ratio, 0)))
+    assert agrees(accept, A, targets.stretch_acceptance(d + 1))
+
+
+def test_information_and_volume_of_nested_sampling() -> None:
+    line = BoxLine(*R5, 0.5, (-10, 10), (-10, 10))
+    one = BoxLine(*R5, 0.5, (-10, 10))
+    assert (targets.nested_information(one), targets.nested_information(line)) == pytest.approx(
+        (3.4212334674, 6.4958933445), **TEN_DIGITS)
+    # H by its definition, over a grid of the posterior, and X(U) by counting prior points.
+    a, b = np.meshgrid(np.linspace(-1.5, 3.5, 1201), np.linspace(-3, 3.4, 1201))
+    U = sum((y - a * x - b) ** 2 for x, y in zip(*R5, strict=True)) / 0.5
+    p = np.exp(-U)
+    p /= p.sum()
+    cell = (5 / 1200) * (6.4 / 1200)
+    assert float(np.sum(p * np.log(p / cell * 400))) == pytest.approx(6.4958933445, rel=1e-6)
+    theta = np.random.default_rng(6).uniform(-10, 10, size=(1_000_000, 2))
+    U = sum((y - theta[:, 0] * x - theta[:, 1]) ** 2 for x, y in zip(*R5, strict=True)) / 0.5
+    share = float(targets.prior_volume(line, 200.0))
+    assert agrees((U < 200.0).astype(float), share, float(targets.prior_volume(line, 210.0)))
+    with pytest.raises(DomainError, match="inside the box"):
+        targets.prior_volume(line, 1e6)
+
+
+def test_stepping_stones_and_ladders() -> None:
+    problem = LinearRegression(LINE, Y, 0.5, 0.0, [4.0, 1.0])
+    found = targets.increment_variance(problem, 0.5, 0.5)
+    assert found == pytest.approx(0.2909035318, **TEN_DIGITS)
+    mean, covariance = evidence.posterior(problem, 0.5)
+    theta = np.random.default_rng(7).multivariate_normal(mean, covariance, PAIRS)
+    U = np.sum(((Y - theta @ LINE.T) / 0.5) ** 2, axis=1) / 2
+    weight = np.exp(-0.5 * (U - U.min()))
+    assert weight.var() / weight.mean() ** 2 == pytest.approx(found, rel=0.02)
+    half = np.r_[0.0, 2.0 ** np.arange(-15, 1)]
+    fine = np.r_[0.0, 1.5 ** np.arange(-30.0, 1)]
+    assert targets.integration_bias(problem, fine) == pytest.approx(0.0924561316, **TEN_DIGITS)
+    assert targets.integration_bias(problem, half) == pytest.approx(0.2733424266, **TEN_DIGITS)
+    assert targets.integration_bias(problem, half, True) == pytest.approx(-0.0230953922,
+                                                                         **TEN_DIGITS)
+    # Halving every step divides the bias by about four.
+    finer = np.sort(np.r_[fine, 0.5 * (fine[1:] + fine[:-1])])
+    assert targets.integration_bias(problem, finer) == pytest.approx(
+        targets.integration_bias(problem, fine) / 4, rel=0.1)
 
 
 # --- the border ---------------------------------------------------------------------------------

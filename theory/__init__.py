@@ -4,7 +4,8 @@
 priors), `noise` (unknown noise variance, three ways), `large_n` (the penalty (d/2) ln N and what it
 drops), `choice` (how often the right model is chosen: design before measuring), `joint` (several
 data sets), `criteria` (AIC to WAIC and leave-one-out, exactly), `singular` (posteriors that never
-become Gaussian), `exchange_rate` (how often two temperatures exchange).
+become Gaussian), `exchange_rate` (how often two temperatures exchange), `targets` (what a sampler
+must show: acceptance rates, information, ladder bias).
 
 Energies U are dimensionless and without the noise's constant; free energies are in nats, F with
 the constant and F~ without it; beta = 0 is the prior and beta = 1 the posterior.
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from theory import large_n as large_n
     from theory import noise as noise
     from theory import singular as singular
+    from theory import targets as targets
     from theory.errors import DomainError as DomainError
     from theory.evidence import LinearRegression as LinearRegression
 
 _MODULES = ("box", "choice", "criteria", "evidence", "exchange_rate", "joint", "large_n", "noise",
-            "singular")
+            "singular", "targets")
 _HOME = {"DomainError": "errors", "LinearRegression": "evidence"}
 __all__ = sorted([*_HOME, *_MODULES])
 

@@ -1,0 +1,348 @@
+r"""What a sampler must show on a solvable target: exact rates, volumes and ladder errors.
+
+Acceptance rates of the common proposals on a normal target, the information and volume curve of
+nested sampling, the relative variance of a stepping-stone increment, and the bias that a ladder of
+temperatures alone gives to thermodynamic integration.  Derived here, each tested by quadrature or
+simulation; the stretch move is Goodman and Weare's with a = 2.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from theory.box import BoxLine
+from theory.errors import DomainError, finite, positive
+from theory.evidence import LinearRegression
+
+Array = NDArray[np.float64]
+
+
+def random_walk_acceptance(dimension: int, step: ArrayLike, beta: float = 1.0) -> Any:
+    """Acceptance of random-walk Metropolis on a standard normal target: 2 T_d(-s sqrt(d)/2).
+
+    Parameters
+    ----------
+    dimension : int
+        d.
+    step : float or array
+        Standard deviation of the normal proposal, in units of the target's.
+    beta : float
+        Inverse temperature; a rung at beta sees the step sqrt(beta) times as long.
+
+    Returns
+    -------
+    float or array
+
+    Examples
+    --------
+    >>> round(float(random_walk_acceptance(5, 1.0)), 10)
+    0.3143726376
+    """
+    from scipy.special import stdtr
+
+    d = _dimension(dimension)
+    s = positive("step", step) * math.sqrt(float(positive("beta", beta)))
+    return 2.0 * stdtr(d, -0.5 * s * math.sqrt(d))
+
+
+def random_walk_acceptance_of(precision: ArrayLike, step: float) -> float:
+    """Acceptance of an isotropic random walk on a normal target of any covariance.
+
+    A = (2/pi) int_0^(pi/2) prod_j (1 + w_j / 4 sin^2 phi)^(-1/2) d phi, w_j = s^2 times the
+    eigenvalues of the precision (Craig's form of the normal tail).
+
+    Parameters
+    ----------
+    precision : array (parameters, parameters)
+        Inverse covariance of the target.
+    step : float
+        Standard deviation of the proposal, the same for every parameter.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(random_walk_acceptance_of(np.eye(2), 1.7), 10)
+    0.3523515799
+    """
+    matrix = finite("precision", precision, 2)
+    s = float(positive("step", finite("step", step, 0)))
+    if matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T, rtol=1e-10):
+        raise DomainError("precision", f"an array of shape {matrix.shape}", "a symmetric matrix")
+    w = s**2 * np.linalg.eigvalsh(matrix)
+    if w.min() <= 0.0:
+        raise DomainError("precision", "a matrix that is not positive definite", "a precision")
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    phi = 0.25 * math.pi * (nodes + 1.0)
+    # sin^2 in the denominator: multiplied through, nothing diverges at phi = 0.
+    square = np.sin(phi)[:, None] ** 2
+    values = np.prod(np.sqrt(square / (square + 0.25 * w)), axis=1)
+    return float(0.5 * weights @ values)
+
+
+def flat_acceptance(width: ArrayLike) -> Any:
+    """Acceptance of a random walk inside a box where the density is flat, per dimension.
+
+    Parameters
+    ----------
+    width : float or array
+        Width of the box in units of the proposal's standard deviation.
+
+    Returns
+    -------
+    float or array
+
+    Examples
+    --------
+    >>> round(float(flat_acceptance(4.0)), 10)
+    0.8005324324
+    """
+    from scipy.special import ndtr
+
+    r = positive("width", width)
+    return 2 * ndtr(r) - 1 - (2 / r) * (1 - np.exp(-0.5 * r**2)) / math.sqrt(2 * math.pi)
+
+
+def leapfrog_acceptance(dimension: int, step: float, steps: int) -> float:
+    """Acceptance of Hamiltonian Monte Carlo on a standard normal target.
+
+    A = 2 I_{1/(1+s^2)}(d/2, d/2), s the largest singular value of the trajectory's 2 x 2 matrix:
+    the law of exchange between two temperatures with r = s^2.
+
+    Parameters
+    ----------
+    dimension : int
+    step : float
+        Leapfrog step, below 2.
+    steps : int
+        Number of leapfrog steps.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(leapfrog_acceptance(10, 0.8, 5), 10)
+    0.8240541038
+    """
+    from theory.exchange_rate import power_law
+
+    d, eps = _dimension(dimension), float(positive("step", finite("step", step, 0)))
+    if eps >= 2.0:
+        raise DomainError("step", str(eps), "a step below 2, the limit of stability")
+    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
+        raise DomainError("steps", repr(steps), "a whole number of 1 or more")
+    one = np.array([[1 - eps**2 / 2, eps], [-eps * (1 - eps**2 / 4), 1 - eps**2 / 2]])
+    s = float(np.linalg.norm(np.linalg.matrix_power(one, int(steps)), 2))
+    return float(power_law(0.5 * d, max(s**2, 1.0)))
+
+
+def stretch_acceptance(dimension: int) -> float:
+    """Acceptance of the stretch move (a = 2) on any normal target, walkers in equilibrium.
+
+    The move is affine invariant, so that the rate is the same for every covariance.
+
+    Parameters
+    ----------
+    dimension : int
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(stretch_acceptance(2), 8)
+    0.71522015
+    """
+    d = _dimension(dimension)
+    # z with density 1/sqrt(z) on [1/2, 2]: uniform in sqrt(z).
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    total = 0.0
+    for low, high in ((math.sqrt(0.5), 1.0), (1.0, math.sqrt(2.0))):
+        q = low + 0.5 * (high - low) * (nodes + 1.0)
+        share = 0.5 * (high - low) / (math.sqrt(2.0) - math.sqrt(0.5))
+        total += share * float(weights @ [_stretch_given(z, d) for z in q**2])
+    return total
+
+
+def _stretch_given(z: float, d: int) -> float:
+    """P of accepting, given z, averaged over min(1, .): E min(1, z^(d-1) p(new)/p(old)).
+
+    In the plane of one walker and its partner the exponent is a quadratic form with eigenvalues
+    of opposite sign; detailed balance of z with 1/z makes it twice the chance that the ratio
+    exceeds one.
+    """
+    from scipy.special import gammainc
+
+    if abs(z - 1.0) < 1e-12:
+        return 1.0
+    root = abs(z - 1.0) * math.sqrt(z * z + 1.0)
+    plus, minus = abs(z * (z - 1.0) + root), abs(z * (z - 1.0) - root)
+    limit = 2.0 * (d - 1) * math.log(z)
+    # 2 P(plus * A - minus * B < limit), A and B chi-square with d degrees of freedom.
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    spread = math.sqrt(2.0 * d)
+    low, high = max(d - 12 * spread, 0.0), d + 25 * spread + 40
+    cuts = np.unique(np.clip([low, d - 4 * spread, d, d + 4 * spread, high,
+                              -limit / minus if limit < 0 else low], low, high))
+    out = 0.0
+    for a, b in pairwise(cuts):
+        # B = t^2 takes the edge of a chi-square with one degree of freedom away.
+        t = math.sqrt(a) + 0.5 * (math.sqrt(b) - math.sqrt(a)) * (nodes + 1.0)
+        B = t * t
+        density = 2 * t * np.exp((0.5 * d - 1) * np.log(B) - 0.5 * B
+                                 - 0.5 * d * math.log(2.0) - math.lgamma(0.5 * d))
+        inside = gammainc(0.5 * d, 0.5 * np.maximum((limit + minus * B) / plus, 0.0))
+        out += 0.5 * (math.sqrt(b) - math.sqrt(a)) * float(weights @ (density * inside))
+    return 2.0 * out
+
+
+def nested_information(line: BoxLine) -> float:
+    """H, the information that nested sampling has to climb, for a straight line in a box.
+
+    H = F~ - <U>, in nats; its error of ln Z is sqrt(H / live points).
+
+    Parameters
+    ----------
+    line : theory.box.BoxLine
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> line = BoxLine([-2, -1, 0, 1, 2], [-1.9, -0.8, 0.4, 0.9, 2.3], 0.5, (-10, 10), (-10, 10))
+    >>> print(f"{nested_information(line):.10f}")
+    6.4958933445
+    """
+    from theory.box import mean_energy, reduced_free_energy
+
+    return reduced_free_energy(line) - mean_energy(line)
+
+
+def prior_volume(line: BoxLine, energy: ArrayLike) -> Any:
+    """X(U): share of the prior where the energy is below U, while that ellipse is in the box.
+
+    Parameters
+    ----------
+    line : theory.box.BoxLine
+    energy : float or array
+        U, at least the smallest.
+
+    Returns
+    -------
+    float or array
+
+    Raises
+    ------
+    DomainError
+        If the ellipse of that energy reaches a wall.
+
+    Examples
+    --------
+    >>> line = BoxLine([1.0], [0.0], 1.0, (-10, 10))
+    >>> round(float(prior_volume(line, 0.5)), 12)            # |a| < 1 of 20
+    0.1
+    """
+    U = finite("energy", energy, np.ndim(energy)) - line.minimum
+    if np.any(U < 0.0):
+        raise DomainError("energy", str(energy), f"at least {line.minimum}")
+    boxes = [line.slope] + ([line.offset] if line.offset else [])
+    reach = np.sqrt(np.diag(np.linalg.inv(line.hessian)) * 2 * float(np.max(U)))
+    for (lo, hi), value, r in zip(boxes, line.estimate, reach, strict=True):
+        if not lo <= value - r <= value + r <= hi:
+            raise DomainError("energy", str(energy), "an ellipse inside the box")
+    d = len(boxes)
+    unit = math.pi ** (d / 2) / math.gamma(d / 2 + 1)
+    volume = math.prod(hi - lo for lo, hi in boxes)
+    return unit * (2 * U) ** (d / 2) / (volume * math.sqrt(np.linalg.det(line.hessian)))
+
+
+def increment_variance(problem: LinearRegression, beta: float, step: float) -> float:
+    """Relative variance of one stepping-stone increment from beta to beta + step.
+
+    Z(beta) Z(beta + 2 step) / Z(beta + step)^2 - 1; independent draws of the hot rung.
+
+    Parameters
+    ----------
+    problem : LinearRegression
+    beta, step : float
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> problem = LinearRegression([[1.0]], [0.0])
+    >>> round(increment_variance(problem, 1.0, 1.0), 12) == round(3 / 8**0.5 - 1, 12)
+    True
+    """
+    from theory.evidence import reduced_free_energy
+
+    b, h = (float(positive(n, finite(n, v, 0), zero=n == "beta"))
+            for n, v in (("beta", beta), ("step", step)))
+    F = reduced_free_energy(problem, np.array([b, b + h, b + 2 * h]))
+    return float(np.expm1(2 * F[1] - F[0] - F[2]))
+
+
+def integration_bias(problem: LinearRegression, betas: ArrayLike, corrected: bool = False) -> float:
+    """What a ladder alone adds to F by thermodynamic integration with the trapezoid rule.
+
+    Without any sampling error: exact <U> on every rung.
+
+    Parameters
+    ----------
+    problem : LinearRegression
+    betas : array (rungs,)
+        Increasing, from 0 to 1.
+    corrected : bool
+        Subtract the end-point variances, step^2 / 12 times the difference of Var U.
+
+    Returns
+    -------
+    float
+        In nats.
+
+    Examples
+    --------
+    >>> x = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
+    >>> y = [0.3, 1.1, 2.4, 2.7, 4.5, 6.2]
+    >>> line = LinearRegression(np.stack([x, np.ones(6)], 1), y, 0.5, 0.0, [4.0, 1.0])
+    >>> ladder = np.concatenate([[0.0], 1.5 ** np.arange(-30.0, 1.0)])
+    >>> print(f"{integration_bias(line, ladder):+.10f}")
+    +0.0924561316
+    """
+    from theory.evidence import mean_energy, reduced_free_energy
+
+    b = positive("betas", finite("betas", betas, 1), zero=True)
+    if len(b) < 2 or np.any(np.diff(b) <= 0) or b[0] != 0.0 or b[-1] != 1.0:
+        raise DomainError("betas", str(b.tolist())[:60], "increasing numbers from 0 to 1")
+    found = float(np.trapezoid(mean_energy(problem, b), b))
+    if corrected:
+        steps, variance = np.diff(b), _variances(problem, b)
+        found -= float(np.sum(steps**2 / 12 * (variance[:-1] - variance[1:])))
+    return found - float(reduced_free_energy(problem))
+
+
+def _variances(problem: LinearRegression, betas: Array) -> Array:
+    """Var U on every rung; the heat capacity divided by beta^2, and its limit at 0."""
+    k, c2 = problem.eigenvalues, problem.components**2
+    p = 1.0 + betas[:, None] * k
+    return np.asarray(np.sum(0.5 * k**2 / p**2 + k * c2 / p**3, axis=1))
+
+
+def _dimension(dimension: int) -> int:
+    if isinstance(dimension, bool) or not isinstance(dimension, int | np.integer) or dimension < 1:
+        raise DomainError("dimension", repr(dimension), "a whole number of 1 or more")
+    return int(dimension)
