@@ -22,6 +22,7 @@ import numpy as np
 from sampler.data import POISSON, Data
 from sampler.errors import InputError
 from sampler.exchange import Run, State
+from sampler.kernels.problem import LANES
 from sampler.model import Model, Term
 from sampler.parsing import parse_formula
 from sampler.posterior import Posterior, joint
@@ -108,11 +109,25 @@ def load_run(path: str | Path) -> Run:
     if stored != _digest(arrays):
         raise InputError(str(path), "a damaged file (checksum differs)", "an intact saved run",
                          "its previous generation may be beside it, as .npz.previous")
+    try:
+        run = _run(arrays, str(path))
+        belongs = _belongs_together(run)
+    except InputError:
+        raise
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):
+        belongs = False
+    if not belongs:
+        raise InputError(str(path), "a file whose parts do not belong together",
+                         "a run saved by this project")
+    return run
+
+
+def _run(arrays: dict[str, Any], path: str) -> Run:
     record = json.loads(bytes(arrays["record"]))
     if record.get("schema") != SCHEMA:
-        raise InputError(str(path), f"schema {record.get('schema')}", f"schema {SCHEMA}",
+        raise InputError(path, f"schema {record.get('schema')}", f"schema {SCHEMA}",
                          "it was written by another version")
-    parts = [_rebuild(block, b, arrays, str(path)) for b, block in enumerate(record["blocks"])]
+    parts = [_rebuild(block, b, arrays, path) for b, block in enumerate(record["blocks"])]
     posterior = parts[0] if len(parts) == 1 else joint(*parts)
     kept: dict[str, Any] = {f.name: arrays[f"state_{f.name}"] for f in fields(State)}
     kept["sweep"] = int(kept["sweep"])
@@ -120,6 +135,26 @@ def load_run(path: str | Path) -> Run:
     return Run(posterior=posterior, **result, burn_in=record["burn_in"],
                seed=int(record["seed"]), stopped=record["stopped"], seconds=record["seconds"],
                state=State(**kept), versions=record["versions"])
+
+
+def _belongs_together(run: Run) -> bool:
+    """Whether shapes, types and places are those that the compiled kernels trust."""
+    chains, sweeps, rungs = run.energy.shape
+    free, state = run.posterior.dimension, run.state
+    points = sum(-(-block.data.size // LANES) * LANES for block in run.posterior.blocks)
+    per_chain = {"theta": free, "state": points, "quad": len(run.posterior.blocks)}
+    wanted: list[tuple[Any, tuple[int, ...], type]] = [
+        (run.betas, (rungs,), np.float64), (run.energy, (chains, sweeps, rungs), np.float64),
+        (run.replica, (chains, sweeps, rungs), np.int16),
+        (run.draws, (chains, sweeps, free), np.float64), (run.steps, (rungs, free), np.float64),
+        (state.energy, (chains, rungs), np.float64), (state.rung, (chains, rungs), np.int64),
+        (state.accepted, (rungs, free), np.int64), (state.proposed, (rungs, free), np.int64)]
+    if free:                                # a model without parameters has no state
+        wanted += [(getattr(state, name), (chains, rungs, size), np.float64)
+                   for name, size in per_chain.items()]
+    return (all(a.shape == shape and a.dtype == kind for a, shape, kind in wanted)
+            and bool(np.all(np.sort(state.rung, axis=1) == np.arange(rungs)))
+            and min(chains, sweeps, rungs) > 0)
 
 
 def _describe(block: Any, b: int, arrays: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ Poisson counts               sum (mu_i - y_i ln mu_i)                sum ln y_i!
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +91,8 @@ class Data:
             raise InputError("noise", repr(noise), "a number, an array, 'unknown', 'poisson' or a "
                              "prior such as LogUniform(0.01, 1)")
         if isinstance(noise, str) and noise == "poisson":
+            if self.sigma is not None:
+                raise InputError("sigma", "given", "no sigma: counts have their own noise law")
             self._counts()
         elif isinstance(noise, str) and noise == "unknown":
             self._inferred(_noise_range(self.y) if self.sigma is None else LogUniform(0.1, 10))
@@ -115,8 +118,10 @@ class Data:
         put(self, "deviation", scale)
         put(self, "noise_prior", prior)
         put(self, "noise", prior)
-        put(self, "noise_name",
-            self.noise_name or ("sigma" if self.sigma is None else "noise_factor"))
+        name = self.noise_name or ("sigma" if self.sigma is None else "noise_factor")
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+            raise InputError("noise_name", repr(name), "letters, digits and underscores")
+        put(self, "noise_name", name)
 
     def _counts(self) -> None:
         whole = np.round(self.y)

@@ -6,6 +6,7 @@ first bad value.
 
 from __future__ import annotations
 
+import csv
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +39,7 @@ class Table:
         if str(which) in self.names:
             return self.names.index(str(which))
         try:
-            number = int(which)
+            number = int(str(which))
         except ValueError:
             number = 0
         if not 1 <= number <= len(self.names):
@@ -143,24 +144,32 @@ def read_table(path: str | Path) -> Table:
         raise InputError(name, "no lines of data", "a table of numbers")
     split, decimal_comma, more = _layout([line for _, line in rows])
     cells = [(number, [c.strip().strip('"') for c in split(line)]) for number, line in rows]
+    if all(len(row) > 2 and not row[-1] for _, row in cells):
+        cells = [(number, row[:-1]) for number, row in cells]
+        more += ("a delimiter at the end of every line was left out",)
     header: list[str] = []
-    if not all(_is_number(c, decimal_comma) for c in cells[0][1]):
-        header = cells[0][1]
+    number, first = cells[0]
+    names = [c for c in first if not _is_number(c, decimal_comma)]
+    if names and _is_number(first[0], decimal_comma):    # a damaged line of data, no header
+        raise InputError(f"{name}, line {number}, column {first.index(names[0]) + 1}",
+                         repr(names[0][:40]), "a number, or names in a whole header line")
+    if names:
+        header = first
         cells = cells[1:]
     return _table(name, header, cells, decimal_comma, (*notes, *more))
 
 
 def _text(path: Path) -> tuple[str, tuple[str, ...]]:
-    if path.is_dir():
-        raise InputError(str(path), "a folder", "a file")
-    if not path.exists():
-        raise InputError(str(path), "no such file", "the path of a text table")
-    if not path.is_file():
-        raise InputError(str(path), "not a regular file", "a text table")
-    if path.stat().st_size > LARGEST_FILE:
-        raise InputError(str(path), f"{path.stat().st_size / 2**20:.0f} MiB",
-                         f"at most {LARGEST_FILE // 2**20} MiB")
     try:
+        if path.is_dir():
+            raise InputError(str(path), "a folder", "a file")
+        if not path.exists():
+            raise InputError(str(path), "no such file", "the path of a text table")
+        if not path.is_file():
+            raise InputError(str(path), "not a regular file", "a text table")
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(str(path), f"{path.stat().st_size / 2**20:.0f} MiB",
+                             f"at most {LARGEST_FILE // 2**20} MiB")
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(str(path), str(error.strerror), "a readable file") from None
@@ -209,8 +218,20 @@ def _layout(lines: list[str]) -> tuple[Any, bool, tuple[str, ...]]:
         if all(len(parts) > 1 and all(re.fullmatch(r"[-+]?\d+(,\d+)?([eE][-+]?\d+)?", p)
                                       for p in parts) for parts in blanks):
             return str.split, True, ("blanks between columns, decimal commas",)
-        return (lambda s: s.split(",")), False, ()
+        comma = any(re.search(r'"[-+]?\d+,\d+"', line) for line in sample)
+        return _commas, comma, (
+            ("commas between columns, decimal commas in quotes",) if comma else ())
     return str.split, False, ()
+
+
+def _commas(line: str) -> list[str]:
+    """Cells between commas; a comma in quotes does not count."""
+    if '"' not in line:
+        return line.split(",")
+    try:
+        return next(csv.reader([line], skipinitialspace=True))
+    except csv.Error:                       # a cell beyond the reader's limit: no number anyway
+        return line.split(",")
 
 
 def _is_number(cell: str, decimal_comma: bool) -> bool:

@@ -141,6 +141,8 @@ class Model:
         """
         table: dict[str, str] = {}
         for old, new in new_names.items():
+            if not isinstance(new, str) or not _NAME.match(new):
+                raise InputError("renamed", f"{old}={new!r}", "letters, digits and underscores")
             hits = {n: n[: len(n) - len(old)] + new for n in self.priors
                     if n == old or re.fullmatch(rf"[A-Za-z]+\d*_{re.escape(old)}", n)}
             if not hits:

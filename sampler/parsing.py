@@ -11,7 +11,6 @@ from __future__ import annotations
 import ast
 import keyword
 import re
-import unicodedata
 from typing import Any
 
 import sympy as sp
@@ -24,6 +23,7 @@ LARGEST_EXPONENT, LARGEST_NUMBER = 64, 1e300
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}\Z")
 _FUNCTIONS = {"exp": sp.exp, "log": sp.log, "sqrt": sp.sqrt, "sin": sp.sin, "cos": sp.cos,
               "tan": sp.tan, "atan": sp.atan, "erf": sp.erf, "Abs": sp.Abs, "abs": sp.Abs}
+_RESERVED = {*_FUNCTIONS, "Piecewise"}
 _CONSTANTS = {"pi": sp.pi}
 _COMPARE = {ast.Lt: sp.Lt, ast.LtE: sp.Le, ast.Gt: sp.Gt, ast.GtE: sp.Ge}
 
@@ -64,7 +64,11 @@ def parse_expression(text: str, field: str = "formula") -> Any:
         raise InputError(field, repr(text), "text such as a*exp(-x/t)")
     if len(text) > MOST_CHARACTERS:
         raise InputError(field, f"{len(text)} characters", f"at most {MOST_CHARACTERS}")
-    plain = unicodedata.normalize("NFKC", text).strip()
+    if not text.isascii():
+        # Python would take a superscript 2 for the digit: x squared would be a name, x2.
+        bad = next(c for c in text if not c.isascii())
+        raise InputError(field, f"the character {bad!a}", "plain letters, digits and signs")
+    plain = text.strip()
     if _nesting(plain) > MOST_DEPTH:
         raise InputError(field, "deeply nested brackets", f"at most {MOST_DEPTH} levels")
     try:
@@ -91,6 +95,21 @@ def _build(node: ast.AST, field: str, depth: int) -> Any:
     def build(child: ast.AST) -> Any:
         return _build(child, field, depth + 1)
 
+    value = _node(node, build, field)
+    if value.is_number and not _is_real(value):
+        raise InputError(field, _short(ast.unparse(node)), "a real number within floating point")
+    return value
+
+
+def _is_real(value: Any) -> bool:
+    try:
+        number = complex(value)
+    except (OverflowError, TypeError, ValueError):
+        return False
+    return number.imag == 0.0 and abs(number.real) <= LARGEST_NUMBER
+
+
+def _node(node: ast.AST, build: Any, field: str) -> Any:
     match node:
         case ast.Constant(value=bool() | complex() | str() | bytes() | None):
             raise InputError(field, _short(ast.unparse(node)), "numbers, names and functions only")
@@ -123,7 +142,7 @@ def _number(value: float, field: str) -> Any:
 def _name(name: str, field: str) -> Any:
     if name in _CONSTANTS:
         return _CONSTANTS[name]
-    if not _NAME.match(name) or keyword.iskeyword(name) or name in _FUNCTIONS:
+    if not _NAME.match(name) or keyword.iskeyword(name) or name in _RESERVED:
         raise InputError(field, repr(name[:40]),
                          "names of letters, digits and underscores, at most 31 long")
     return sp.Symbol(name, real=True)
@@ -148,7 +167,7 @@ def _binary(op: ast.operator, left: Any, right: Any, field: str) -> Any:
         case ast.Mult():
             return left * right
         case ast.Div():
-            if right == 0:
+            if right.is_zero:
                 raise InputError(field, "a division by zero", "a divisor that is not zero")
             return left / right
     raise InputError(field, type(op).__name__, "+ - * / **")

@@ -220,7 +220,7 @@ def as_prior(value: Any, field: str) -> Prior:
     if isinstance(value, bool):
         raise InputError(field, repr(value), "a prior, (lo, hi) or a number")
     if isinstance(value, int | float | np.integer | np.floating):
-        return Fixed(float(value))
+        return Fixed(value)  # type: ignore[arg-type]
     if isinstance(value, tuple) and len(value) == 2:
         return Uniform(*value)
     raise InputError(field, repr(value), "a prior, (lo, hi) or a number")

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import sympy as sp
+from sympy.printing.str import StrPrinter
 
 from sampler.errors import InputError
 
@@ -63,8 +64,18 @@ class Formula:
                              f"the names in the expression, {sorted(found)}")
 
     def text(self) -> str:
-        """Canonical text of the expression; `sampler.parsing` reads it back."""
-        return str(self.expression)
+        """Canonical text of the expression; `sampler.parsing` reads it back, bit for bit."""
+        return str(_Text().doprint(self.expression))
+
+
+class _Text(StrPrinter):  # type: ignore[misc]
+    """sympy's text with every digit of a float, and exp(1) where a name E could be meant."""
+
+    def _print_Float(self, e: Any) -> str:
+        return repr(float(e))
+
+    def _print_Exp1(self, _: Any) -> str:
+        return "exp(1)"
 
 
 def _formula(name: str, parameters: str, build: Any) -> Formula:

@@ -226,7 +226,7 @@ NAN, INF = math.nan, math.inf
     ([0], [1, 2], 1.0, "y"), (0.0, 1.0, 1.0, "x"), ([[0, 1]], [1, 2], 1.0, "x"),
     ([0, 1], [[1], [2]], 1.0, "y"), (["a", "b"], [1, 2], 1.0, "x"), ([0, 1], None, 1.0, "y"),
     ([0, 1], [1 + 1j, 2], 1.0, "y"), ([0, 1], {0: 1, 1: 2}, 1.0, "y"), ("01", [1, 2], 1.0, "x"),
-    ([0, 1], [None, 1], 1.0, "y"), ([True, False], [1, 2], 1.0, "x"),
+    ([0, 1], [None, 1], 1.0, "y[0]"), ([True, False], [1, 2], 1.0, "x"),
     ([0, 1], np.ma.masked_array([1, 2], [False, True]), 1.0, "y"),
     (np.array(["2020-01-01", "2020-01-02"], dtype="M8[D]"), [1, 2], 1.0, "x"),
     ([0, 1], [1, 2], 0.0, "noise"), ([0, 1], [1, 2], -0.5, "noise"), ([0, 1], [1, 2], NAN,
@@ -246,16 +246,10 @@ def test_bad_data_are_refused_by_field_and_first_index(
 
 
 @pytest.mark.parametrize(("sigma", "field"), [
-    ([0.1], "sigma"), ([0.1, 0.0], "sigma[1]"), ([NAN, 0.1], "sigma[0]"), ("big", "sigma[0]"),
+    ([0.1], "sigma"), ([0.1, 0.0], "sigma[1]"), ([NAN, 0.1], "sigma[0]"), ("big", "sigma"),
     (-1.0, "sigma"), ([[0.1, 0.1]], "sigma")])
 def test_bad_sigma_is_refused_by_index(sigma: Any, field: str) -> None:
-    error = None
-    with pytest.raises(InputError) as caught:
-        Data([0, 1], [1, 2], noise="unknown", sigma=sigma)
-    error = caught.value
-    assert error.field.split("[")[0] == "sigma"
-    if field != "sigma[0]" or not isinstance(sigma, str):
-        assert error.field == field
+    refused(field, Data, [0, 1], [1, 2], noise="unknown", sigma=sigma)
 
 
 def test_noise_and_sigma_are_not_both_given() -> None:
@@ -270,7 +264,7 @@ def test_noise_and_sigma_are_not_both_given() -> None:
     lambda v: np.repeat(v, 3)[::3], lambda v: v[::-1].copy()[::-1], lambda v: v.astype(">f8"),
     lambda v: v.astype("<f8"), list, tuple, lambda v: np.stack([v, v], axis=1)[:, 0],
     lambda v: v.astype(object), lambda v: np.ma.masked_array(v, np.zeros(len(v), bool)),
-    lambda v: v.astype(np.longdouble) if False else v.copy(order="F"), memoryview])
+    memoryview])
 @pytest.mark.parametrize("law", ["known", "each", "factor"])
 def test_any_layout_of_an_array_gives_the_same_numbers(form: Any, law: str) -> None:
     each = np.linspace(0.1, 0.5, 9)

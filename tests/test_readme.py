@@ -31,6 +31,15 @@ def test_the_ten_lines_run_and_draw_the_figure(
     assert (tmp_path / "fit.png").stat().st_size > 10_000
 
 
+def test_the_judge_finds_the_lost_mode(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = blocks("py")
+    exec(compile(code, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if "weight of right" in line)
+    assert float(line.split(" z ")[1]) < -4
+    assert "not given by this sampler" in out
+
+
 def test_every_command_of_the_readme_and_the_book_is_understood() -> None:
     text = README + "".join(p.read_text(encoding="utf-8") for p in (ROOT / "book").glob("*.md"))
     commands = re.findall(r"^(?:\.venv/bin/)?bayesmeas ((?:.*\\\n)*.*)$", text, re.MULTILINE)

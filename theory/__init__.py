@@ -7,6 +7,9 @@ data sets), `criteria` (AIC to WAIC and leave-one-out, exactly), `singular` (pos
 become Gaussian), `exchange_rate` (how often two temperatures exchange), `targets` (what a sampler
 must show: acceptance rates, information, ladder bias).
 
+`cases` are named problems with exact answers, for any sampler; `judge` scores one run on a case,
+`judge_many` the runs of many seeds.
+
 Energies U are dimensionless and without the noise's constant; free energies are in nats, F with
 the constant and F~ without it; beta = 0 is the prior and beta = 1 the posterior.
 """
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from theory import box as box
+    from theory import cases as cases
     from theory import choice as choice
     from theory import criteria as criteria
     from theory import evidence as evidence
@@ -27,10 +31,13 @@ if TYPE_CHECKING:
     from theory import targets as targets
     from theory.errors import DomainError as DomainError
     from theory.evidence import LinearRegression as LinearRegression
+    from theory.judging import judge as judge
+    from theory.judging import judge_many as judge_many
 
-_MODULES = ("box", "choice", "criteria", "evidence", "exchange_rate", "joint", "large_n", "noise",
-            "singular", "targets")
-_HOME = {"DomainError": "errors", "LinearRegression": "evidence"}
+_MODULES = ("box", "cases", "choice", "criteria", "evidence", "exchange_rate", "joint", "large_n",
+            "noise", "singular", "targets")
+_HOME = {"DomainError": "errors", "LinearRegression": "evidence", "judge": "judging",
+         "judge_many": "judging"}
 __all__ = sorted([*_HOME, *_MODULES])
 
 

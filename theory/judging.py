@@ -1,0 +1,372 @@
+r"""Any sampler's answers against the exact ones: exact, found, error, z.
+
+`judge` scores one run, `judge_many` the runs of many seeds: is it biased, and does its error bar
+mean what it says?  What a sampler does not give is said and not scored.  A z is
+(found - exact) / error; about one in twenty honest ones passes 2, one in 16,000 passes 4.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from theory.cases import Case
+from theory.errors import DomainError, finite
+
+LEVELS = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One quantity: what is exact, what was found, its error, and the score.
+
+    Parameters
+    ----------
+    quantity : str
+    exact : float
+    found, error : float or None
+        None where the sampler does not give it.
+    """
+
+    quantity: str
+    exact: float
+    found: float | None = None
+    error: float | None = None
+
+    @property
+    def z(self) -> float | None:
+        """(found - exact) / error, where both are given and the error is positive."""
+        if self.found is None or self.error is None or not self.error > 0.0:
+            return None
+        return (self.found - self.exact) / self.error
+
+    def __str__(self) -> str:
+        head = f"{self.quantity:<22} exact {self.exact:>12.5g}"
+        if self.found is None:
+            return f"{head}  not given by this sampler"
+        if self.z is None:
+            return f"{head}  found {self.found:>12.5g}  no error given: not scored"
+        return f"{head}  found {self.found:>12.5g} +- {self.error:<9.2g} z {self.z:+.1f}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One run of one sampler on one case; printing it gives the table.
+
+    Parameters
+    ----------
+    sampler, case : str
+    lines : tuple of Line
+    """
+
+    sampler: str
+    case: str
+    lines: tuple[Line, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(f"{self.sampler:<10} {line}" for line in self.lines)
+
+    def __getitem__(self, quantity: str) -> Line:
+        return next(line for line in self.lines if line.quantity == quantity)
+
+    def to_json(self) -> str:
+        """The table as JSON."""
+        return json.dumps({"sampler": self.sampler, "case": self.case, "lines": [
+            {**asdict(line), "z": line.z} for line in self.lines]})
+
+    def to_html(self) -> str:
+        """The table as an HTML fragment."""
+        return _html(("quantity", "exact", "found", "error", "z"), (
+            (line.quantity, _short(line.exact), _short(line.found), _short(line.error),
+             "not scored" if line.z is None else f"{line.z:+.1f}") for line in self.lines))
+
+
+def judge(case: Case, name: str, *, samples: ArrayLike | None = None,
+          weights: ArrayLike | None = None, n_effective: float | None = None,
+          log_evidence: float | None = None,
+          log_evidence_error: float | None = None) -> Verdict:
+    """Score one run of any sampler on a case whose answers are known.
+
+    Parameters
+    ----------
+    case : Case
+    name : str
+        The sampler's.
+    samples : array (n, parameters), optional
+        Draws from the posterior.
+    weights : array (n,), optional
+        Of the draws; equal if not given.
+    n_effective : float, optional
+        How many independent draws they are worth.  Without it weighted draws count by Kish's
+        formula; equally weighted ones are compared and not scored, because their correlation is
+        unknown here.
+    log_evidence, log_evidence_error : float, optional
+        ln Z and its claimed standard error.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    DomainError
+        For arrays that do not fit the case, NaN, or a negative error or weight.
+
+    Examples
+    --------
+    >>> from theory import cases
+    >>> case = cases.poisson_gamma()
+    >>> draws = np.random.default_rng(0).gamma(42.0, 1 / 8.5, size=(1000, 1))
+    >>> print(judge(case, "exact", samples=draws, n_effective=1000)["mean of rate"])
+    mean of rate           exact       4.9412  found       4.9357 +- 0.024     z -0.2
+    """
+    lines = [_evidence(case, log_evidence, log_evidence_error)]
+    if samples is None:
+        lines += [Line(q, exact) for q, exact in _exact(case)]
+        return Verdict(name, case.name, tuple(lines))
+    draws = finite("samples", samples, 2)
+    if draws.shape[1] != case.dimension or len(draws) < 2:
+        raise DomainError("samples", f"an array of shape {draws.shape}",
+                          f"(n, {case.dimension}): {', '.join(case.names)}")
+    w = _weights(weights, len(draws))
+    n = _size(w, n_effective, weights is not None)
+    error = None if n is None else 1 / math.sqrt(n)
+    mean = w @ draws
+    variance = w @ (draws - mean) ** 2
+    fourth = w @ (draws - mean) ** 4
+    sd = np.sqrt(np.diag(case.covariance))
+    for i, parameter in enumerate(case.names):
+        lines.append(Line(f"mean of {parameter}", float(case.mean[i]), float(mean[i]),
+                          None if error is None else float(sd[i]) * error))
+    for i, parameter in enumerate(case.names):
+        found = math.sqrt(float(variance[i]))
+        spread = math.sqrt(max(float(fourth[i] - variance[i] ** 2), 0.0)) / (2 * found) \
+            if found > 0.0 else 0.0
+        lines.append(Line(f"sd of {parameter}", float(sd[i]), found,
+                          None if error is None else spread * error))
+    for quantity, exact, inside in _shares(case, draws):
+        share = math.sqrt(exact * (1 - exact))
+        lines.append(Line(quantity, exact, float(w @ inside),
+                          None if error is None else share * error))
+    return Verdict(name, case.name, tuple(lines))
+
+
+def _exact(case: Case) -> Iterable[tuple[str, float]]:
+    sd = np.sqrt(np.diag(case.covariance))
+    for i, parameter in enumerate(case.names):
+        yield f"mean of {parameter}", float(case.mean[i])
+    for i, parameter in enumerate(case.names):
+        yield f"sd of {parameter}", float(sd[i])
+    for mode in case.modes:
+        yield f"weight of {mode.name}", mode.weight
+
+
+def _shares(case: Case, draws: Any) -> Iterable[tuple[str, float, Any]]:
+    """Shares of the draws whose exact value is known: below quantiles, and in modes."""
+    if case.quantile is not None:
+        for p in LEVELS:
+            limit = case.quantile(p)
+            for i, parameter in enumerate(case.names):
+                yield f"{parameter} below {p:.0%}", p, (draws[:, i] <= limit[i]).astype(float)
+    for mode in case.modes:
+        yield f"weight of {mode.name}", mode.weight, mode.contains(draws).astype(float)
+
+
+def _evidence(case: Case, value: float | None, error: float | None) -> Line:
+    if value is None:
+        return Line("log evidence", case.log_evidence)
+    found = float(finite("log_evidence", value, 0))
+    if error is None:
+        return Line("log evidence", case.log_evidence, found)
+    claimed = float(finite("log_evidence_error", error, 0))
+    if claimed < 0.0:
+        raise DomainError("log_evidence_error", str(claimed), "a standard error >= 0")
+    return Line("log evidence", case.log_evidence, found, claimed)
+
+
+def _weights(weights: ArrayLike | None, n: int) -> Any:
+    if weights is None:
+        return np.full(n, 1 / n)
+    w = finite("weights", weights, 1)
+    if len(w) != n or np.any(w < 0) or not w.sum() > 0:
+        raise DomainError("weights", f"{len(w)} numbers", f"{n} numbers >= 0, one for each draw")
+    return w / w.sum()
+
+
+def _size(w: Any, n_effective: float | None, weighted: bool) -> float | None:
+    if n_effective is None:
+        return float(1 / np.sum(w**2)) if weighted else None
+    n = float(finite("n_effective", n_effective, 0))
+    if not n > 0.0:
+        raise DomainError("n_effective", str(n), "a positive number")
+    return n
+
+
+@dataclass(frozen=True)
+class Record:
+    """One quantity over many runs.
+
+    Parameters
+    ----------
+    quantity : str
+    exact : float
+    runs : int
+        Runs that gave it.
+    bias, bias_error : float
+        Mean of found - exact, and its standard error over the runs.
+    scatter : float
+        Standard deviation over the runs.
+    claimed : float or None
+        Root mean square of the claimed errors.
+    score_sd : float or None
+        Root mean square of the z: 1 if the error bars are right, 2 if they are half as large as
+        they should be.
+    calibration : float or None
+        Probability of a sum of squared z at least as unlikely, if the errors were right.
+    """
+
+    quantity: str
+    exact: float
+    runs: int
+    bias: float
+    bias_error: float
+    scatter: float
+    claimed: float | None
+    score_sd: float | None
+    calibration: float | None
+
+    @property
+    def words(self) -> str:
+        """The verdict in one word or two."""
+        if self.calibration is None:
+            return "no error given"
+        if self.calibration >= 0.001:
+            return "honest"
+        assert self.score_sd is not None
+        return "error too small" if self.score_sd > 1.0 else "error too large"
+
+    def __str__(self) -> str:
+        honesty = "" if self.score_sd is None else (
+            f"  claimed {self.claimed:.2g}  z rms {self.score_sd:.2f}  p {self.calibration:.3f}")
+        return (f"{self.quantity:<22} exact {self.exact:>12.5g}  bias {self.bias:+.2g} +- "
+                f"{self.bias_error:.2g}  scatter {self.scatter:.2g}{honesty}  {self.words}")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Many runs of one sampler on one case; printing it gives the verdict and the table.
+
+    Parameters
+    ----------
+    sampler, case : str
+    records : tuple of Record
+    """
+
+    sampler: str
+    case: str
+    records: tuple[Record, ...]
+
+    def __getitem__(self, quantity: str) -> Record:
+        return next(record for record in self.records if record.quantity == quantity)
+
+    @property
+    def verdict(self) -> str:
+        """One line: what is wrong, or that nothing was found."""
+        wrong = [f"{r.quantity}: {r.words}" for r in self.records
+                 if r.words.startswith("error too")]
+        biased = [f"{r.quantity}: bias {r.bias:+.2g} +- {r.bias_error:.2g}" for r in self.records
+                  if r.bias_error > 0 and abs(r.bias) > 4 * r.bias_error]
+        scored = sum(r.calibration is not None for r in self.records)
+        if wrong or biased:
+            return f"{self.sampler} on {self.case}: " + "; ".join([*biased, *wrong])
+        return f"{self.sampler} on {self.case}: nothing found against it ({scored} scored)"
+
+    def __str__(self) -> str:
+        return "\n".join([self.verdict, *(f"  {record}" for record in self.records)])
+
+    def to_json(self) -> str:
+        """The records as JSON."""
+        return json.dumps({"sampler": self.sampler, "case": self.case, "verdict": self.verdict,
+                           "records": [{**asdict(r), "words": r.words} for r in self.records]})
+
+    def to_html(self) -> str:
+        """The records as an HTML fragment."""
+        return _html(("quantity", "exact", "bias", "scatter", "claimed", "z rms", "p", "verdict"), (
+            (r.quantity, _short(r.exact), _short(r.bias), _short(r.scatter), _short(r.claimed),
+             _short(r.score_sd), _short(r.calibration), r.words) for r in self.records))
+
+
+def judge_many(verdicts: Sequence[Verdict]) -> Judgement:
+    """Score the runs of many seeds together: bias, scatter, and the honesty of the errors.
+
+    Parameters
+    ----------
+    verdicts : sequence of Verdict
+        Of one sampler on one case, from independent seeds; two or more.
+
+    Returns
+    -------
+    Judgement
+
+    Raises
+    ------
+    DomainError
+        For fewer than two runs, or runs of different samplers or cases.
+
+    Examples
+    --------
+    >>> from theory import cases
+    >>> case, g = cases.wall(), np.random.default_rng(0)
+    >>> runs = [judge(case, "guess", log_evidence=case.log_evidence + g.normal(),
+    ...               log_evidence_error=0.3) for _ in range(20)]
+    >>> judge_many(runs)["log evidence"].words
+    'error too small'
+    """
+    if len(verdicts) < 2 or len({(v.sampler, v.case) for v in verdicts}) != 1:
+        raise DomainError("verdicts", f"{len(verdicts)} runs of "
+                          f"{sorted({(v.sampler, v.case) for v in verdicts})}",
+                          "two runs or more of one sampler on one case")
+    quantities = dict.fromkeys(line.quantity for v in verdicts for line in v.lines)
+    records = []
+    for quantity in quantities:
+        lines = [line for v in verdicts for line in v.lines if line.quantity == quantity]
+        given = [line for line in lines if line.found is not None]
+        if len(given) >= 2:
+            records.append(_record(given))
+    return Judgement(verdicts[0].sampler, verdicts[0].case, tuple(records))
+
+
+def _record(lines: list[Line]) -> Record:
+    from scipy.special import chdtr, chdtrc
+
+    gap = np.array([line.found - line.exact for line in lines])      # type: ignore[operator]
+    scatter = float(gap.std(ddof=1))
+    z = np.array([line.z for line in lines if line.z is not None])
+    claimed = score = p = None
+    if len(z) >= 2:
+        claimed = float(np.sqrt(np.mean([line.error**2 for line in lines   # type: ignore[operator]
+                                         if line.z is not None])))
+        total = float(z @ z)
+        score = math.sqrt(total / len(z))
+        # Two-sided: errors that are too large are as wrong as errors that are too small.
+        p = float(min(1.0, 2 * min(chdtr(len(z), total), chdtrc(len(z), total))))
+    return Record(lines[0].quantity, lines[0].exact, len(lines), float(gap.mean()),
+                  scatter / math.sqrt(len(lines)), scatter, claimed, score, p)
+
+
+def _short(value: float | None) -> str:
+    return "not given" if value is None else f"{value:.5g}"
+
+
+def _html(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(c)}</{tag}>" for c in cells) + "</tr>"
+
+    return "<table>" + row(head, "th") + "".join(row(r, "td") for r in rows) + "</table>"
