@@ -7,6 +7,7 @@ never a result), ``SECONDS`` (about, on two cores), ``Result``, ``compute(settin
 
 EXPERIMENTS = (
     "straight_line",
+    "law_of_the_choice",
     "nagata2012_number_of_peaks",
     "trapped_metropolis",
     "gauss1_two_peaks",

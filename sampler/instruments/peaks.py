@@ -51,7 +51,7 @@ def default_priors(data: Data, shape: str = "gaussian") -> dict[str, Any]:
     """What the data's own range suggests: said with every fit, to be replaced by knowledge.
 
     Heights up to 1.2 times the spread of y; centres within the x range; FWHM from two point
-    spacings to half the x range; mixing 0 to 1.
+    spacings (a quarter of the x range if that is less) to half the x range; mixing 0 to 1.
 
     Examples
     --------
@@ -60,9 +60,9 @@ def default_priors(data: Data, shape: str = "gaussian") -> dict[str, Any]:
     Uniform(lo=2.0, hi=4.5)
     """
     lo, hi = data.x_range
-    spacing = float(np.median(np.diff(np.unique(data.x)))) if data.size > 1 else 0.0
     if not hi > lo:
         raise InputError("x", "a single position", "two positions or more for peaks")
+    spacing = float(np.median(np.diff(np.unique(data.x))))
     spread = float(data.y.max() - data.y.min()) or abs(float(data.y[0])) or 1.0
     widest = 0.5 * (hi - lo)
     out: dict[str, Any] = {
@@ -90,8 +90,8 @@ def constant_background(data: Data) -> Model:
 def linear_background(data: Data) -> Model:
     """A sloping line, ``background_offset + background_slope * x``.
 
-    The slope may change y by once its spread over the x range, up or down; the offset at x = 0
-    is free enough for any such line that meets the data.
+    The slope may change y by 1.2 times its spread over the x range, up or down; the offset at
+    x = 0 is free enough for any such line that meets the data.
     """
     lo, hi = data.x_range
     level = _level(data)
