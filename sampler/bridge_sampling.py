@@ -225,7 +225,7 @@ class _Target:
 
     def _logit(self, theta: Array) -> Array:
         t = np.stack([to_logit(self.priors[p], theta[:, p]) for p in self.kept], axis=1)
-        return np.nan_to_num(t, posinf=700.0, neginf=-700.0)
+        return np.asarray(np.nan_to_num(t, posinf=700.0, neginf=-700.0))
 
     def _theta(self, t: Array) -> Array:
         theta = np.zeros((len(t), self.posterior.dimension))

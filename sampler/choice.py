@@ -346,17 +346,26 @@ def _verdict(choice: Choice) -> list[str]:
 
 def _table(choice: Choice) -> list[str]:
     width = max(5, *(len(_name(row.label)) for row in choice.rows))
-    lines = [f"{'model':<{width}}  parameters  {'F (nats)':>20}  "
+    lines = [f"{'model':<{width}}  parameters  {'F (nats)':>20}  {'by the ladder (BAR)':>20}  "
              f"{'without constant':>16}  {'p(model | data)':>17}"]
     for row in choice.rows:
         f = row.free_energy
-        value = f"{f.value:.2f} +- {f.error:.2f}" if f.freedom else f"{f.value:.2f} (exact)"
+        value = _with_error(f.value, f.error) if f.freedom else f"{f.value:.2f} (exact)"
+        ladder = _with_error(f.bar, f.bar_error) if f.freedom else ""
         p = f"{row.probability:.3f} +- {row.probability_error:.3f}"
         mark = "" if row.trusted else "  not trusted"
         mark += "  misfit" if row.fit.failures else ""
         lines.append(f"{_name(row.label):<{width}}  {row.parameters:>10}  {value:>20}  "
-                     f"{f.reduced:>16.2f}  {p:>17}{mark}")
+                     f"{ladder:>20}  {f.reduced:>16.2f}  {p:>17}{mark}")
     return lines
+
+
+def _with_error(value: float, error: float) -> str:
+    """Two digits of the error, and at least two decimals."""
+    if not 0.0 < error < math.inf:
+        return f"{value:.2f} +- {error:.2f}"
+    digits = min(max(2, 1 - math.floor(math.log10(error))), 5)
+    return f"{value:.{digits}f} +- {error:.{digits}f}"
 
 
 def _notes(choice: Choice) -> list[str]:

@@ -12,7 +12,6 @@ bars fall; so round trips are printed and are no certificate.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,10 +23,10 @@ from numpy.typing import NDArray
 from sampler.bridge_sampling import bridge
 from sampler.evidence import colder, free_energy, summed
 from sampler.exchange import Run
+from sampler.labels import COMPONENT
 from sampler.series import autocorrelation_time, series_errors
 
 Array = NDArray[np.float64]
-_COMPONENT = re.compile(r"([A-Za-z]+)(\d+)_(.+)\Z")
 
 
 @dataclass(frozen=True)
@@ -348,7 +347,7 @@ def label_free(run: Run) -> Iterator[tuple[str, Array]]:
     """
     groups: dict[str, list[int]] = {}
     for i, name in enumerate(run.posterior.names):
-        match = _COMPONENT.match(name)
+        match = COMPONENT.match(name)
         key = f"mean {match.group(1)}_{match.group(3)}" if match else name
         groups.setdefault(key, []).append(i)
     for key, columns in groups.items():

@@ -7,7 +7,6 @@ Figures are matplotlib `Figure` objects (no global state is touched); save them 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
@@ -21,11 +20,10 @@ from sampler.diagnostics import diagnose, effective_sample_size
 from sampler.errors import InputError
 from sampler.evidence import free_energy, free_energy_along
 from sampler.exchange import Run
+from sampler.labels import COMPONENT, exchangeable, fold
 from sampler.priors import Bernoulli, LogUniform, Ordered, in_words, support
 
 Array = NDArray[np.float64]
-_COMPONENT = re.compile(r"([A-Za-z]+)(\d+)_(.+)\Z")
-_SORT_BY = ("center", "mu", "rate")
 # The palette of Okabe and Ito, safe for colour-blind readers.
 _BLUE, _ORANGE, _GREEN, _RED, _PINK, _SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
@@ -44,26 +42,8 @@ def sorted_draws(run: Run) -> tuple[Array, str]:
         (chains, sweeps, parameters) and the quantity sorted by, ``""`` if there is nothing to
         sort.
     """
-    names, draws = run.posterior.names, run.draws
-    groups: dict[str, dict[str, list[int]]] = {}
-    for i, name in enumerate(names):
-        match = _COMPONENT.match(name)
-        if match:
-            groups.setdefault(match.group(1), {}).setdefault(match.group(3), []).append(i)
-    words = []
-    for prefix, columns in groups.items():
-        sizes = {len(c) for c in columns.values()}
-        if len(sizes) != 1 or sizes == {1}:
-            continue
-        if any(len({run.posterior.priors[names[i]] for i in c}) > 1 for c in columns.values()):
-            continue  # a prior of its own gives a component its name: not exchangeable
-        key = next((k for k in _SORT_BY if k in columns), next(iter(columns)))
-        order = np.argsort(draws[..., columns[key]], axis=-1)
-        draws = draws.copy() if draws is run.draws else draws
-        for places in columns.values():
-            draws[..., places] = np.take_along_axis(draws[..., places], order, axis=-1)
-        words.append(f"{prefix} by {key}")
-    return draws, ", ".join(words)
+    groups = exchangeable(run.posterior)
+    return fold(groups, run.draws), ", ".join(f"{g.prefix} by {g.key}" for g in groups)
 
 
 def summary(run: Run) -> str:
@@ -148,7 +128,7 @@ def priors_in_words(run: Run) -> list[tuple[str, str]]:
     out: dict[tuple[str, str], None] = {}
     ordered = {name for group in run.posterior.orderings for name in group}
     for name, prior in run.posterior.priors.items():
-        match = _COMPONENT.match(name)
+        match = COMPONENT.match(name)
         short = f"{match.group(1)}_{match.group(3)} (each)" if match else name
         words = in_words(Ordered(prior) if name in ordered else prior)
         out[(short, words)] = None
