@@ -24,6 +24,7 @@ from sampler.exchange import Run
 
 Array = NDArray[np.float64]
 SIGNIFICANT = 1e-3    # each test of the absolute fit
+UNKNOWN = 1e3         # nats; stands for an error that a run could not tell
 REPEATS = 10_000      # repeated measurements simulated, or orders shuffled, for a p-value
 
 
@@ -155,10 +156,10 @@ def probabilities(F: Array, error: Array) -> tuple[Array, Array]:
     ([0.5, 0.5], [0.0354, 0.0354])
     """
     p = _shares(F)
-    error = np.where(p > 0.0, error, 0.0)
+    error = np.where(p > 0.0, np.minimum(error, UNKNOWN), 0.0)
     every = float(np.sum((p * error) ** 2))
     variance = p**2 * ((1.0 - 2.0 * p) * error**2 + every)
-    return p, np.sqrt(np.maximum(variance, 0.0))
+    return p, np.minimum(np.sqrt(np.maximum(variance, 0.0)), 1.0)
 
 
 def highest_probabilities(F: Array, error: Array, errors: float = 1.96) -> Array:
@@ -174,7 +175,7 @@ def highest_probabilities(F: Array, error: Array, errors: float = 1.96) -> Array
     (0.053, [0.997, 0.115])
     """
     p = _shares(F)
-    error = np.where(p > 0.0, error, 0.0)
+    error = np.where(p > 0.0, np.minimum(error, UNKNOWN), 0.0)
     apart = 1.0 - np.eye(len(p))
     others = np.maximum(apart @ p, 1e-100)
     rest = apart @ (p * error) ** 2 / others**2

@@ -509,7 +509,11 @@ class _Machine:
         nearest = np.abs(place[:, None] - grid[None, :]).argmin(axis=1)
         if len(self.betas) != len(old):
             for c, chain in enumerate(self.chains):
-                theta = chain.theta[chain.rung[nearest]]
+                # A draw of the prior may lie outside the support, where no other rung may start:
+                # the next colder replica that does not takes its place.
+                inside = np.flatnonzero(np.isfinite(chain.energy[chain.rung]))
+                start = inside[np.minimum(np.searchsorted(inside, nearest), len(inside) - 1)]
+                theta = chain.theta[chain.rung[start]]
                 self.chains[c] = self._new_chain(len(self.betas))
                 self.chains[c].theta[...] = theta
             self._rebuild()

@@ -302,16 +302,23 @@ def draw_choice(choice: Choice) -> Any:
     left, right = axes.flat
     rows, position = choice.rows, np.arange(len(choice.rows))
     names = [f"K={r.label}" if isinstance(r.label, int) else str(r.label) for r in rows]
-    lowest = min(r.free_energy.value for r in rows)
-    values = np.array([r.free_energy.value - lowest for r in rows])
+    F = np.array([r.free_energy.value for r in rows])
     bars = np.array([1.96 * r.free_energy.error for r in rows])
-    left.errorbar(position, values, bars, fmt="o", color=_BLUE, ms=4)
+    known = np.isfinite(F)      # F = inf: the model cannot give the data at all
+    values = F - F[known].min() if known.any() else np.zeros_like(F)
+    bars = np.where(np.isfinite(bars), bars, 0.0)
+    left.errorbar(position[known], values[known], bars[known], fmt="o", color=_BLUE, ms=4)
+    for k in np.flatnonzero(~known | ~np.isfinite([r.free_energy.error for r in rows])):
+        words = "no error" if known[k] else "F = inf"
+        left.annotate(words, (position[k], values[k] if known[k] else 0.0), rotation=90,
+                      xytext=(3, 4), textcoords="offset points", fontsize=7)
     left.axhline(1.0, color=_RED, ls="--", lw=1.0)
     left.set(ylabel="F − lowest F (nats)", title="Free energy (bars: 95 %; dashed: 1 nat)")
     left.set_yscale("symlog", linthresh=3.0)
-    left.set(ylim=(-1.5, max(4.0, 2.5 * float((values + bars).max()))),
+    left.set(ylim=(-1.5, max(4.0, 2.5 * float((values + bars)[known].max(initial=0.0)))),
              xlim=(-0.5, len(rows) - 0.5))
-    right.bar(position, [r.probability for r in rows], yerr=[r.probability_error for r in rows],
+    spread = np.nan_to_num([r.probability_error for r in rows], nan=0.0)
+    right.bar(position, [r.probability for r in rows], yerr=spread,
               color=[_BLUE if r.trusted else "0.7" for r in rows], capsize=2)
     right.set(ylabel="p(model | data)", ylim=(0, 1.05), title="Probability (grey: not trusted)")
     tilted = len(names) > 5 or max(len(name) for name in names) > 6
