@@ -232,7 +232,8 @@ def draw(result: Result) -> dict[str, Any]:
 
     figure, axes = panels(2, 2, 7.2, 5.6)
     data, energy, centers, rates = axes.flat
-    data.plot(result.x, result.y, ".", color="0.6", ms=2.5, label="synthetic data (paper's setting)")
+    data.plot(result.x, result.y, ".", color="0.6", ms=2.5,
+              label="synthetic data (paper's setting)")
     for part, color in zip(result.parts, (ORANGE, GREEN, PINK), strict=True):
         data.plot(result.x, part, color=color, lw=1.1)
     data.plot(result.x, result.fit, color=BLUE, label="posterior mean, K = 3")
