@@ -180,7 +180,8 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
 
 def _until(machine: _Machine, until: float, max_sweeps: int, begin: float) -> Run:
     """Count in rounds.  Trusted but too coarse, or only too short: go on.  Otherwise, and the
-    first time in any case, all so far was burn-in: tune again and count anew."""
+    first time in any case, all so far was burn-in: tune again and count anew, as long as the
+    limit leaves room to count more than is thrown away."""
     from sampler.diagnostics import diagnose
     from sampler.evidence import free_energy
 
@@ -199,17 +200,17 @@ def _until(machine: _Machine, until: float, max_sweeps: int, begin: float) -> Ru
             # The error falls as 1/sqrt(sweeps); a tenth more spares a further round.
             wanted = math.ceil(run.sweeps * (1.1 * (error / until) ** 2 - 1.0))
             size = max(wanted, run.sweeps // 2)
-        elif tuned_again and diagnosis.only_short:
+        elif (tuned_again and diagnosis.only_short) or left < 2 * run.sweeps:
             size = run.sweeps
         else:
             size, tuned_again = 2 * run.sweeps, True
             machine.expect(machine.sweep + run.sweeps + size)
             try:
-                machine.burn_in(min(run.sweeps, left - 1))
+                machine.burn_in(run.sweeps)
             except KeyboardInterrupt:
                 return replace(run, stopped="interrupted")
             left -= run.sweeps
-        size = max(1, min(size, left))
+        size = min(size, left)
         machine.expect(machine.sweep + size)
 
 

@@ -270,6 +270,27 @@ def test_a_limit_that_is_too_low_is_said() -> None:
         sample(PEAK, max_sweeps=100, burn_in=100)
 
 
+@pytest.mark.parametrize("limit", [4001, 9000, 11_000, 23_000])
+def test_the_limit_never_throws_away_what_it_cannot_count_again(
+        limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is never trusted counts anew after each tuning; the last round keeps at least as
+    many sweeps as the one before it, so that F has an error at the limit too."""
+    import sampler.diagnostics
+
+    kept: list[int] = []
+
+    def doubtful(run: Run) -> Any:
+        kept.append(run.sweeps)
+        return diagnose(run, memory=-1.0)       # never met, and more of the same is no cure
+
+    monkeypatch.setattr(sampler.diagnostics, "diagnose", doubtful)
+    run = sample(line(X, Y, 0.5, (-5, 5), (-5, 5)), chains=2, max_sweeps=limit, seed=2)
+    assert run.stopped == "limit"
+    assert run.burn_in + run.sweeps == limit
+    assert kept == sorted(kept) and kept[-1] == run.sweeps >= 2000
+    assert math.isfinite(free_energy(run).error)
+
+
 def test_a_given_ladder_is_run_exactly() -> None:
     run = sample(PEAK, 50, burn_in=100, ladder=Ladder.geometric(24, 1.5))
     assert np.array_equal(run.betas, Ladder.geometric(24, 1.5).betas)
