@@ -321,6 +321,42 @@ def test_honesty_of_error_bars_over_seeds(factor: float, words: str) -> None:
     assert words in judgement.to_html()
 
 
+def honest_runs(case: Case, seeds: int, seed: int) -> list[Any]:
+    """Independent draws of a normal posterior, and an evidence with the error it claims."""
+    g = np.random.default_rng(seed)
+    return [judge(case, "honest", samples=g.multivariate_normal(case.mean, case.covariance, 400),
+                  n_effective=400, log_evidence=case.log_evidence + 0.1 * g.normal(),
+                  log_evidence_error=0.1) for _ in range(seeds)]
+
+
+def test_an_honest_sampler_is_seldom_accused() -> None:
+    """300 judgements of 20 honest runs each, 11 numbers: at most 1 % are promised to be accused
+    (expected 3 or fewer; more than 9 has probability 0.1 %)."""
+    case = cases.straight_line()
+    accused = sum("nothing found" not in judge_many(honest_runs(case, 20, seed)).verdict
+                  for seed in range(300))
+    assert accused <= 9
+
+
+def test_a_constant_wrong_answer_is_caught_without_any_error_bar() -> None:
+    case = cases.two_modes()
+    left = np.array([-3.0, 1.0]) + 0.5 * np.random.default_rng(5).normal(size=(20, 500, 2))
+    judgement = judge_many([judge(case, "lost", samples=draws) for draws in left])
+    assert judgement["weight of right"].bias_p == 0.0
+    assert "weight of right: bias -0.2" in judgement.verdict
+    exact = [judge(case, "closed form", log_evidence=case.log_evidence) for _ in range(3)]
+    assert "nothing found" in judge_many(exact).verdict
+
+
+def test_effective_draws_may_differ_from_parameter_to_parameter() -> None:
+    case = cases.straight_line()
+    verdict = judge(case, "x", samples=exact_draws(case, 1000, 2), n_effective=[1000, 250])
+    sd = np.sqrt(np.diag(case.covariance))
+    assert verdict["mean of a"].error == pytest.approx(sd[0] / 1000**0.5)
+    assert verdict["mean of b"].error == pytest.approx(sd[1] / 250**0.5)
+    assert verdict["b below 50%"].error == pytest.approx(0.5 / 250**0.5)
+
+
 def test_bias_is_caught_even_where_errors_are_large() -> None:
     case, g = cases.poisson_gamma(), np.random.default_rng(7)
     runs = [judge(case, "some", log_evidence=case.log_evidence + 0.2 + 0.1 * g.normal(),
@@ -334,6 +370,11 @@ def test_bias_is_caught_even_where_errors_are_large() -> None:
     (lambda c: judge(c, "x", samples=np.zeros((5, 2)), weights=[1, 1]), "weights"),
     (lambda c: judge(c, "x", samples=np.zeros((5, 2)), weights=[-1, 1, 1, 1, 1]), "weights"),
     (lambda c: judge(c, "x", samples=np.zeros((5, 2)), n_effective=0), "n_effective"),
+    (lambda c: judge(c, "x", samples=np.zeros((5, 2)), n_effective=[1, 2, 3]), "n_effective"),
+    (lambda c: judge(c, "x", weights=[1, 1]), "samples"),
+    (lambda c: judge(c, "x", n_effective=3), "samples"),
+    (lambda c: judge(c, "x", log_evidence_error=0.1), "log_evidence: received only its error"),
+    (lambda c: judge_many([judge(c, "x")] * 2, false_alarm=0), "false_alarm"),
     (lambda c: judge(c, "x", log_evidence=math.nan), "log_evidence"),
     (lambda c: judge(c, "x", log_evidence=1, log_evidence_error=-1), "log_evidence_error"),
     (lambda c: judge_many([judge(c, "x")]), "verdicts"),
