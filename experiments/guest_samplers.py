@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 SECONDS = 3600.0
 RUNS = ROOT / "build" / "peers" / "runs.jsonl"
 SHARED = ("straight_line", "line_wall", "polynomial_4", "unknown_noise", "one_peak", "two_peaks",
-          "poisson_gamma", "two_modes", "labels", "product", "rosenbrock", "heavy_tails")
+          "counts_peak", "two_modes", "labels", "product", "rosenbrock", "heavy_tails")
 
 
 def _seeds() -> dict[str, int]:
@@ -132,10 +132,11 @@ def compute(settings: Settings = SETTINGS, progress: Any = None, store: Path = R
     rows = [_row(cases[name], sampler, [
         known[sampler, name, n, versions[sampler], _stamp(cases[name])]
         for n in range(1, seeds + 1)]) for sampler, name, seeds in asked]
-    columns: dict[str, Any] = {key: [row[key] for row in rows] for key in rows[0]}
+    lists = {key: [row[key] for row in rows] for key in rows[0]}
+    columns: dict[str, Any] = {key: values if isinstance(values[0], str) else
+                               np.array(values, dtype=float) for key, values in lists.items()}
     return Result(asdict(settings), time.strftime("%Y-%m-%d", time.gmtime()), _machine(), versions,
-                  **{key: values if isinstance(values[0], str) else np.array(values, dtype=float)
-                     for key, values in columns.items()})
+                  **columns)
 
 
 def _stamp(case: Any) -> str:
@@ -162,7 +163,7 @@ def _version(sampler: str) -> str:
     try:
         return version(name)
     except ImportError:
-        raise MissingGuest(f"{name} is not installed here; make peers installs all guests") from None
+        raise MissingGuest(f"{name} is not installed here; make peers installs it") from None
 
 
 def _machine() -> str:
@@ -188,9 +189,9 @@ def _row(case: Any, sampler: str, records: list[dict[str, Any]]) -> dict[str, An
             if record.biased:
                 words = "biased" if words == "honest" else f"biased, {words}"
     others = [f"{r.quantity}: " + ", ".join([*(["biased"] if r.biased else []),
-                                             *([r.words] if r.words.startswith("error") else [])])
+                                             *([r.words] if r.dishonest else [])])
               for r in judgement.records if r.quantity != "log evidence"
-              and (r.biased or r.words.startswith("error"))]
+              and (r.biased or r.dishonest)]
     numbers = {key: nan if row.get(key) is None else row[key] for key in (
         "bias", "bias_error", "bias_p", "scatter", "claimed", "score_sd", "calibration")}
     return {"sampler": sampler, "case": case.name, "dimension": case.dimension,
@@ -199,3 +200,103 @@ def _row(case: Any, sampler: str, records: list[dict[str, Any]]) -> dict[str, An
             "seconds": float(np.median([record["seconds"] for record in records])),
             "evaluations": float(np.median([record["evaluations"] for record in records])),
             "evidence": words, "others": "; ".join(others) or "nothing found"}
+
+
+def check(result: Result) -> Claims:
+    """What the table says; the only judgement is on our own sampler."""
+    rows = range(len(result.case))
+    wrong = [i for i in rows if not _right(result, i)]
+    claims = []
+    for sampler in dict.fromkeys(result.sampler):
+        mine = [i for i in rows if result.sampler[i] == sampler]
+        faults = [f"{result.case[i]} ({result.evidence[i]})" for i in mine if i in wrong]
+        given = sum(np.isfinite(result.bias[i]) for i in mine)
+        errors = sum(np.isfinite(result.score_sd[i]) for i in mine)
+        says = "ln Z not given" if not given else (
+            f"ln Z unbiased{' and its error honest' if errors else ''} on "
+            f"{given - len(faults)} of {given} cases")
+        others = [result.case[i] for i in mine if result.others[i] != "nothing found"]
+        runs = sorted({int(result.runs[i]) for i in mine})
+        claims.append(Claim(
+            f"{sampler} {result.versions.get(sampler, '')}, {' or '.join(map(str, runs))} seeds",
+            "-", says, 0.0, None, "; ".join([
+                *(["not so: " + ", ".join(faults)] if faults else []),
+                *(["other numbers wrong: " + ", ".join(others)] if others else []),
+                *([] if errors or not given else ["claims no error of ln Z"])])))
+    ours = [i for i in rows if result.sampler[i] == "ours"]
+    silent = [result.case[i] for i in ours if i in wrong and not result.untrusted[i]]
+    claims.append(Claim(
+        "ours: cases with a wrong ln Z or error bar of which no run was flagged", "-",
+        ", ".join(silent) or "none", 0.0, set(silent) <= {"spike_and_slab"},
+        "none but spike_and_slab, a mode that no replica meets"))
+    return Claims(claims)
+
+
+def _right(result: Result, i: int) -> bool:
+    return result.evidence[i] in ("honest", "no error given", "not given")
+
+
+@styled
+def draw(result: Result) -> dict[str, Any]:
+    """The table sampler by case as three coloured grids, and ours on all cases."""
+    from matplotlib.colors import LogNorm, SymLogNorm
+
+    from experiments.figures import BLUE, GREEN, RED, label_panels, panels
+
+    samplers = list(dict.fromkeys(result.sampler))
+    cases = [c for c in dict.fromkeys(result.case)
+             if sum(case == c for case in result.case) > 1]
+    where = {(s, c): i for i, (s, c) in enumerate(zip(result.sampler, result.case, strict=True))}
+
+    def grid(values: Array) -> Array:
+        return np.array([[values[where[s, c]] if (s, c) in where else math.nan for s in samplers]
+                         for c in cases])
+
+    figure, axes = panels(1, 3, 9.6, 0.34 * len(cases) + 1.6)
+    for ax, values, title, norm, colors, digits in (
+            (axes[0, 0], grid(result.bias), "bias of ln Z (nats)",
+             SymLogNorm(0.03, vmin=-3, vmax=3), "RdBu_r", "+.2f"),
+            (axes[0, 1], grid(result.score_sd), "rms of z of ln Z", LogNorm(0.2, 5), "RdBu_r",
+             ".1f"),
+            (axes[0, 2], grid(result.seconds), "CPU seconds a run", LogNorm(0.05, 50), "YlGn",
+             ".1f")):
+        ax.imshow(values, norm=norm, cmap=colors, aspect="auto")
+        for row, column in np.ndindex(values.shape):
+            i = where.get((samplers[column], cases[row]))
+            number = values[row, column]
+            text = "" if i is None else "–" if math.isnan(number) else f"{number:{digits}}"
+            accused = i is not None and ax is not axes[0, 2] and not _right(result, i)
+            ax.text(column, row, text, ha="center", va="center", fontsize=7,
+                    weight="bold" if accused else "normal")
+        ax.set(title=title, xticks=range(len(samplers)), yticks=range(len(cases)),
+               xlabel="sampler")
+        ax.set_xticklabels(samplers, rotation=45, ha="right")
+        ax.set_yticklabels(cases if ax is axes[0, 0] else [])
+        ax.spines[:].set_visible(False)
+    label_panels(axes)
+    ours = [i for i, sampler in enumerate(result.sampler) if sampler == "ours"]
+    place = np.arange(len(ours))
+    all_cases, two = panels(1, 2, 7.4, 0.19 * len(ours) + 1.2)
+    left, right = two.flat
+    marks = [RED if not _right(result, i) else BLUE for i in ours]
+    left.axvline(0.0, color="0.6", lw=0.8)
+    left.errorbar(result.bias[ours], place, xerr=2 * result.bias_error[ours], fmt="none",
+                  ecolor=marks, elinewidth=1.2)
+    left.scatter(result.bias[ours], place, c=marks, s=12, zorder=3)
+    left.set(xscale="symlog", xlabel="bias of ln Z, 2 standard errors (nats)",
+             title="Our sampler against exact ln Z", yticks=place)
+    left.set_xscale("symlog", linthresh=0.1)
+    left.set_yticklabels([result.case[i] for i in ours], fontsize=7)
+    right.axvline(1.0, color="0.6", lw=0.8)
+    right.scatter(result.score_sd[ours], place, c=marks, s=12)
+    for k, i in enumerate(ours):
+        if result.untrusted[i]:
+            right.annotate(f"{result.untrusted[i]:.0f} of {result.runs[i]:.0f} runs flagged",
+                           (result.score_sd[i], k), (6, 0), textcoords="offset points",
+                           fontsize=6.5, color=GREEN, va="center")
+    right.set(xscale="log", xlabel="rms of z of ln Z", title="Honesty of its error bar",
+              yticks=place, yticklabels=[])
+    for ax in two.flat:
+        ax.invert_yaxis()
+    label_panels(two)
+    return {"guest_samplers": figure, "our_sampler_on_all_cases": all_cases}

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from logging import WARNING, getLogger
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,7 @@ def dynesty(case: Case, seed: int) -> Answer:
 def ultranest(case: Case, seed: int) -> Answer:
     """Reactive nested sampling, library defaults (400 live points), vectorised calls."""
     guest = _guest("ultranest")
+    getLogger("ultranest").setLevel(WARNING)
     with _numpy_seed(seed):
         sampler = guest.ReactiveNestedSampler(list(case.names), case.log_likelihood,
                                               case.prior_transform, vectorized=True)
@@ -168,7 +170,7 @@ def nautilus(case: Case, seed: int) -> Answer:
     """Importance nested sampling: 1000 live points and one neural network (the defaults, 2000 and
     four, take four times as long), otherwise library defaults.
 
-    The error is 1/sqrt(effective sample size), as its documentation states the accuracy of ln Z.
+    It wants two parameters or more.  The error of ln Z is ours: 1/sqrt(its effective sample size).
     """
     guest = _guest("nautilus")
     sampler = guest.Sampler(case.prior_transform, case.log_likelihood, n_dim=case.dimension,
@@ -190,16 +192,19 @@ def pymc(case: Case, seed: int) -> Answer:
     The likelihood is a black box and the prior the unit cube.  ln Z is the mean over the chains;
     PyMC claims no error for it.  Effective draws are ArviZ's.
     """
+    getLogger("pymc").setLevel(WARNING)
     guest, tensor, arviz = _guest("pymc"), _guest("pytensor.tensor"), _guest("arviz")
     log_likelihood = _Counted(case.log_likelihood, case)
 
-    @_guest("pytensor.compile.ops").wrap_py(itypes=[tensor.dvector], otypes=[tensor.dscalar])
     def on_cube(u: Any) -> Any:
         return np.asarray(float(log_likelihood(case.prior_transform(u))))
 
+    black_box = _guest("pytensor.compile.ops").wrap_py(
+        itypes=[tensor.dvector], otypes=[tensor.dscalar])(on_cube)
+
     with guest.Model():
         u = guest.Uniform("u", 0.0, 1.0, shape=case.dimension)
-        guest.Potential("likelihood", on_cube(u))
+        guest.Potential("likelihood", black_box(u))
         trace = guest.sample_smc(draws=2000, chains=2, cores=1, random_seed=seed,
                                  progressbar=False, compute_convergence_checks=False)
     log_z = np.array([np.ravel(np.asarray(v, dtype=object))[-1] for v in
@@ -266,6 +271,8 @@ def ours(case: Case, seed: int) -> Answer:
 
     posterior, shift = posterior_of(case)
     ran = sample(posterior, seed=seed, max_sweeps=20_000)
+    if ran.stopped == "interrupted":
+        raise KeyboardInterrupt
     found = free_energy(ran)
     draws = ran.draws[..., [posterior.names.index(name) for name in case.names]]
     # The worse of value and square: the judge looks at means, spreads and shares.
@@ -306,7 +313,7 @@ def posterior_of(case: Case) -> tuple[Any, float]:
     if case.density is not None:
         from sympy import Float
 
-        counts = Data([0.0], [0.0], noise="poisson")
+        counts = Data(np.zeros(1), np.zeros(1), noise="poisson")
         return Posterior(_model(case, Float(case.bound) - case.formulas[0], False),
                          counts), case.bound
     blocks = []

@@ -348,6 +348,18 @@ def test_a_constant_wrong_answer_is_caught_without_any_error_bar() -> None:
     assert "nothing found" in judge_many(exact).verdict
 
 
+def test_an_error_bar_that_is_too_large_is_a_fault_of_the_evidence_only() -> None:
+    """n_effective is one number for quantities that are not equally slow."""
+    case, g = cases.straight_line(), np.random.default_rng(12)
+    runs = [judge(case, "shy", samples=g.multivariate_normal(case.mean, case.covariance, 4000),
+                  n_effective=100, log_evidence=case.log_evidence + 0.01 * g.normal(),
+                  log_evidence_error=0.1) for _ in range(20)]
+    judgement = judge_many(runs)
+    assert judgement["mean of a"].words == judgement["log evidence"].words == "error too large"
+    assert "log evidence: error too large" in judgement.verdict
+    assert "mean of a" not in judgement.verdict
+
+
 def test_effective_draws_may_differ_from_parameter_to_parameter() -> None:
     case = cases.straight_line()
     verdict = judge(case, "x", samples=exact_draws(case, 1000, 2), n_effective=[1000, 250])

@@ -295,6 +295,16 @@ class Record:
         return self.bias_p < self.level
 
     @property
+    def dishonest(self) -> bool:
+        """True if the error bar is wrong and the sampler to blame.
+
+        An error bar of the evidence that is too large counts as wrong.  Those of the other
+        quantities come from n_effective, which the slowest of them sets: too large is no lie there.
+        """
+        return self.words == "error too small" or (
+            self.words == "error too large" and self.quantity == "log evidence")
+
+    @property
     def words(self) -> str:
         """The verdict on the error bar in one word or two."""
         if self.calibration is None:
@@ -332,7 +342,7 @@ class Judgement:
     def verdict(self) -> str:
         """One line: what is wrong, or that nothing was found."""
         wrong = [f"{r.quantity}: {r.words} (z rms {r.score_sd:.2g})" for r in self.records
-                 if r.words.startswith("error too")]
+                 if r.dishonest]
         biased = [f"{r.quantity}: bias {r.bias:+.2g} +- {r.bias_error:.2g}" for r in self.records
                   if r.biased]
         scored = sum(r.calibration is not None for r in self.records)
