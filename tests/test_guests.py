@@ -12,7 +12,7 @@ import pytest
 from experiments import STORED, guest_samplers, guests, results
 from experiments.__main__ import main
 from experiments.guests import Answer, posterior_of
-from theory import cases, judge, judge_many
+from theory import cases, judge_many
 
 
 @pytest.mark.parametrize("name", cases.BUILDERS)

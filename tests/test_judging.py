@@ -343,7 +343,8 @@ def test_a_constant_wrong_answer_is_caught_without_any_error_bar() -> None:
     left = np.array([-3.0, 1.0]) + 0.5 * np.random.default_rng(5).normal(size=(20, 500, 2))
     judgement = judge_many([judge(case, "lost", samples=draws) for draws in left])
     assert judgement["weight of right"].bias_p == 0.0
-    assert "weight of right: bias -0.2" in judgement.verdict
+    assert "bias -0.2" in judgement["weight of right"].faults[0]
+    assert "more numbers wrong" in judgement.verdict
     exact = [judge(case, "closed form", log_evidence=case.log_evidence) for _ in range(3)]
     assert "nothing found" in judge_many(exact).verdict
 
