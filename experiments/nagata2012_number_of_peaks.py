@@ -66,6 +66,9 @@ class Result:
     K: Array
     F: Array              # without constant (nats)
     F_error: Array
+    F_ladder: Array          # (models,) the same by BAR along the ladder
+    F_ladder_error: Array
+    apart: Array          # (models,) |bridge - BAR| in joint errors
     probability: Array
     probability_error: Array
     trusted: list[bool]
@@ -139,6 +142,9 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
     return Result(
         settings=asdict(settings), x=x, y=y, K=np.array(settings.K, dtype=float),
         F=np.array([f.reduced for f in energies]), F_error=np.array([f.error for f in energies]),
+        F_ladder=np.array([f.bar - f.constant for f in energies]),
+        F_ladder_error=np.array([f.bar_error for f in energies]),
+        apart=np.array([f.apart for f in energies]),
         probability=np.array([row.probability for row in choice.rows]),
         probability_error=np.array([row.probability_error for row in choice.rows]),
         trusted=[d.trusted for d in diagnoses], problems=[list(d.problems) for d in diagnoses],
@@ -193,6 +199,8 @@ def check(result: Result) -> Claims:
             i = at[K]
             add(f"F({K})", "not printed", float(result.F[i]), float(result.F_error[i]),
                 value - 0.4, value + 0.4)
+    add("bridge against BAR, K = 1 to 5, the farthest apart (joint errors)", "-",
+        float(result.apart[result.K <= 5].max()), 0.0, 0.0, 3.0)
     add("<U> at beta = 1, K = 3", "-", float(result.mean_energy[at[3]]),
         float(result.mean_energy_error[at[3]]), 148.3, 148.9)
     cold = result.swap_rate[-10:]
