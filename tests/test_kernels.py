@@ -5,8 +5,6 @@ every exchange and every exact draw must agree, sweep by sweep, except in a swee
 decision hangs on the last digits (|ln u - gain| < 1e-9; about one in 1e6 sweeps, and skipped).
 """
 
-import itertools
-
 import numpy as np
 import pytest
 
@@ -136,14 +134,25 @@ def rotated(formula: shapes.Formula, K: int, turn: int) -> Model:
     return model.with_priors(changes)
 
 
+def turns(formula: shapes.Formula, K: int) -> range:
+    """Enough turns of the priors that each kind comes to lie on the shape; K = 3 starts at
+    another one, so that a parameter meets other kinds than with K = 1."""
+    step = min(3, len(formula.parameters))
+    return range(0, len(KINDS), step) if K == 1 else range(1, 4, step)
+
+
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("formula", SHAPES, ids=lambda f: f.name)
 def test_same_decisions_for_every_shape_noise_law_and_prior(formula, law):
-    """K = 1 and 3 under all nine kinds of prior on every parameter (three turns of three)."""
+    """K = 1 and 3, each with every kind of prior on some parameter of the shape."""
     background = Model.single(shapes.constant, prefix="base_", offset=(0.5, 6.0))
-    for K, turn in itertools.product((1, 3), range(0, len(KINDS), 3)):
-        model = background + rotated(formula, K, turn)
-        assert Pair(Posterior(model, measured(law))).locked(SWEEPS) > SWEEPS // 2 - 5
+    for K in (1, 3):
+        seen = set()
+        for turn in turns(formula, K):
+            model = rotated(formula, K, turn)
+            seen |= {repr(model.priors[name]) for name in model.free}
+            assert Pair(Posterior(background + model, measured(law))).locked(SWEEPS) > SWEEPS - 5
+        assert seen == {repr(kind) for kind in KINDS}
 
 
 @pytest.mark.parametrize("law", LAWS)
