@@ -48,11 +48,13 @@ class Settings:
     half_width: float = 10.0
     noise: float = 1.0
     data_sets: int = 100_000
+    knots: int = 400              # of the costly law, between which it is interpolated
+    plan: tuple[int, int] = (60, 70)      # offsets and points of the map
     seed: int = 2406
 
 
 SETTINGS = Settings()
-QUICK = Settings(data_sets=2_000)
+QUICK = Settings(data_sets=2_000, knots=40, plan=(12, 10))
 
 
 @dataclass(frozen=True)
@@ -125,12 +127,12 @@ def law(kind: str, points: int, offset: float, settings: Settings, difference: A
 
 
 def p_value(kind: str, points: int, offset: float, settings: Settings, found: Array) -> float:
-    """Kolmogorov's p-value; a costly law is computed at 400 quantiles and interpolated."""
+    """Kolmogorov's p-value; a costly law is computed at some quantiles and interpolated."""
     from scipy.interpolate import PchipInterpolator
 
     if kind == "known":
         return kolmogorov(law(kind, points, offset, settings, found))
-    knots = np.unique(np.quantile(found, np.linspace(0.0, 1.0, 401)))
+    knots = np.unique(np.quantile(found, np.linspace(0.0, 1.0, settings.knots + 1)))
     return kolmogorov(PchipInterpolator(knots, law(kind, points, offset, settings, knots))(found))
 
 
@@ -202,8 +204,8 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
                           probability_with_estimated_noise(points, offset, settings.half_width,
                                                            settings.noise)))
             ruled.append([np.mean(signal > c) for c in limits])
-            ruled_exact.append(tail(limits, points * (offset / settings.noise) ** 2))
-    N, b = np.geomspace(2, 10_000, 70), np.linspace(0.02, 2.0, 60)
+            ruled_exact.append(tail(limits, np.array(points * (offset / settings.noise) ** 2)))
+    b, N = np.linspace(0.02, 2.0, settings.plan[0]), np.geomspace(2, 10_000, settings.plan[1])
     grid = np.array([[probability_of_offset(question(n, v, settings)) for n in N] for v in b])
     needed = np.array([[points_needed(v, xi, settings.noise) for v in b] for xi in WIDTHS],
                       dtype=float)
@@ -276,7 +278,7 @@ def _histograms(result: Result, kind: int) -> Any:
 
     total = result.settings["data_sets"]
     rows = max(1, len(result.settings["points"]))
-    figure, axes = panels(rows, len(result.cases) // rows, 7.2, 6.2)
+    figure, axes = panels(rows, len(result.cases) // rows, 7.2, 6.6)
     for k, ax in enumerate(axes.flat):
         N, b = result.cases[k]
         edges, counts = result.edges[kind, k], result.counts[kind, k]
@@ -291,7 +293,7 @@ def _histograms(result: Result, kind: int) -> Any:
         top = float((counts / width).max() / total)
         ax.set(title=f"N = {N:.0f}, $b_0$ = {b:g}", yscale="log",
                ylim=(0.3 / (total * width[0]), 12 * top))
-    for ax in axes[-1]:
+    for ax in axes.flat:
         ax.set_xlabel("$F_2 - F_1$ (nats)")
     for ax in axes[:, 0]:
         ax.set_ylabel("density (1/nat)")
