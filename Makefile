@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.stamp-
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: help setup reproduce results test lint lock lock-check book book-test benchmark reliability clean
+.PHONY: help setup reproduce results test lint lock lock-check book book-test benchmark peers reliability clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -19,6 +19,7 @@ help:
 	@echo "make book         build the book into book/_build/html"
 	@echo "make benchmark    speed, as ratios measured side by side"
 	@echo "make reliability  the long statistical campaigns"
+	@echo "make peers        other people's samplers on cases with exact answers (an hour)"
 	@echo "make results      rewrite the tracked results that book and README draw from"
 	@echo "make book-test    open every page of the book in headless Chromium, if there is one"
 	@echo "make lint | lock | lock-check | setup | clean"
@@ -53,6 +54,13 @@ reliability: $(STAMP)test
 lint: $(STAMP)test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Guests have an environment of their own; a run that was stopped goes on where it was.
+peers: export OMP_NUM_THREADS = 1
+peers: export OPENBLAS_NUM_THREADS = 1
+peers:
+	$(MAKE) VENV=.venv-peers .venv-peers/.stamp-peers
+	.venv-peers/bin/bayesmeas run guest_samplers --out build/peers --write-results
 
 benchmark: $(STAMP)test
 	$(BIN)/python -m experiments.benchmark

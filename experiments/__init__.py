@@ -19,3 +19,5 @@ EXPERIMENTS = (
     "gauss1_two_peaks",
     "t1_inversion_recovery",
 )
+# Hours, or guests in an environment of their own: `reproduce` prints what is stored of them.
+STORED = ("guest_samplers",)

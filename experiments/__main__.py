@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from experiments import EXPERIMENTS
+from experiments import EXPERIMENTS, STORED
 
 HANDED_ON = ("fit", "resume", "show")
 WIRING_CHECK = "a wiring check, not a result: few sweeps, nothing is judged"
@@ -34,6 +34,16 @@ def build_parser() -> argparse.ArgumentParser:
                        ("show", "print a saved run")):
         verbs.add_parser(verb, help=text, add_help=False)
     verbs.add_parser("list", help="the experiments, a line each")
+    judge = verbs.add_parser("judge", help="run a sampler on problems with exact answers")
+    judge.add_argument("--sampler", default="ours", metavar="NAME",
+                       help="ours, emcee, dynesty, ultranest, nautilus, pymc or blackjax "
+                            "(default: %(default)s)")
+    judge.add_argument("--cases", default="line", metavar="WORDS",
+                       help="families or names, separated by commas, or all (default: %(default)s)")
+    judge.add_argument("--seeds", type=int, default=20, metavar="N",
+                       help="runs of each case, seeds 1 to N (default: %(default)s)")
+    judge.add_argument("--json", metavar="FILE", help="also write the tables as JSON")
+    judge.add_argument("--html", metavar="FILE", help="also write the tables as a page")
     for verb, text in (
             ("reproduce", "rerun experiments: figures, table of claims, comparison with the "
                           "tracked results"),
@@ -82,22 +92,68 @@ class _Refused(Exception):
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.verb == "judge":
+        return _judge(options)
     if options.verb == "list":
-        for name in EXPERIMENTS:
+        for name in EXPERIMENTS + STORED:
             module = import_module(f"experiments.{name}")
             print(f"{name:<28} {(module.__doc__ or '').splitlines()[0]}  "
                   f"(about {module.SECONDS:.0f} s)")
         return 0
-    unknown = [name for name in options.names if name not in EXPERIMENTS]
+    here = EXPERIMENTS if options.verb == "reproduce" else EXPERIMENTS + STORED
+    unknown = [name for name in options.names if name not in here]
     if unknown:
-        raise _Refused(f"NAME: received {unknown[0]!r}, expected one of {', '.join(EXPERIMENTS)}.")
-    names = tuple(options.names) or EXPERIMENTS
+        raise _Refused(f"NAME: received {unknown[0]!r}, expected one of {', '.join(here)}.")
+    names = tuple(options.names) or here
     if options.verb in ("reproduce", "run"):
         if options.quick and options.write_results:
             raise _Refused("--write-results: received with --quick, expected a full run.")
-        return reproduce(names, _folder(options.out), options.quick, options.write_results)
+        return _with_guests(names, options)
     folder = _folder(options.out) if options.verb == "draw" else Path(options.out)
     return _tracked(names, options.verb, folder)
+
+
+def _with_guests(names: tuple[str, ...], options: argparse.Namespace) -> int:
+    from experiments.guests import MissingGuest
+
+    try:
+        code = reproduce(names, _folder(options.out), options.quick, options.write_results)
+    except MissingGuest as error:
+        raise _Refused(f"{names[0]}: {error}") from None
+    if options.verb == "reproduce" and not options.names:
+        for name in STORED:
+            print(f"{name} (not recomputed; make peers does): {_stored(name)}")
+    return code
+
+
+def _stored(name: str) -> str:
+    """The verdict of a tracked result, with its date."""
+    from experiments.results import load
+
+    try:
+        result = load(name)
+    except FileNotFoundError:
+        return "no tracked result"
+    claims = import_module(f"experiments.{name}").check(result)
+    wrong = [claim.claim for claim in claims if claim.holds is False]
+    judged = sum(claim.holds is not None for claim in claims)
+    return (f"{judged - len(wrong)} of {judged} claims hold, run on {result.date}"
+            + "".join(f"\n  FAILS: {claim}" for claim in wrong))
+
+
+def _judge(options: argparse.Namespace) -> int:
+    """Refuse what cannot be judged, in one sentence; the rest is `experiments.judge_command`."""
+    from experiments.guests import MissingGuest
+    from experiments.judge_command import judge_sampler
+    from theory import DomainError
+
+    try:
+        return judge_sampler(options.sampler, options.cases, options.seeds, options.json,
+                             options.html)
+    except MissingGuest as error:
+        raise _Refused(f"--sampler: {error}.") from None
+    except DomainError as error:
+        raise _Refused(f"--{error}") from None
 
 
 def _folder(text: str) -> Path:

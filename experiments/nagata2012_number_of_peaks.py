@@ -198,7 +198,8 @@ def check(result: Result) -> Claims:
     cold = result.swap_rate[-10:]
     law = exchange_law(result.settings["ratio"])
     worst = float(cold[np.argmax(np.abs(cold - law))])
-    add("exchange rate of the ten coldest pairs, the one farthest from the law", f"{law:.4f}",
+    add("exchange rate of the ten coldest pairs, the one farthest from the law",
+        f"- ({law:.4f}: law of 9 regular parameters)",
         worst, 0.0, law - 0.04, law + 0.04)
     truth = np.array([[result.settings[k][i] for k in ("heights", "precisions", "centers")]
                       for i in range(3)]).ravel()
@@ -231,22 +232,29 @@ def draw(result: Result) -> dict[str, Any]:
 
     figure, axes = panels(2, 2, 7.2, 5.6)
     data, energy, centers, rates = axes.flat
-    data.plot(result.x, result.y, ".", color="0.6", ms=2.5, label="synthetic data")
+    data.plot(result.x, result.y, ".", color="0.6", ms=2.5,
+              label="synthetic data (paper's setting)")
     for part, color in zip(result.parts, (ORANGE, GREEN, PINK), strict=True):
         data.plot(result.x, part, color=color, lw=1.1)
     data.plot(result.x, result.fit, color=BLUE, label="posterior mean, K = 3")
     data.set(xlabel="x (dimensionless)", ylabel="intensity (dimensionless)", title="Fit",
-             ylim=(-0.35, 2.15))
+             ylim=(-0.35, 2.6))
     data.legend(loc="upper left")
-    shown = result.K >= 2
-    energy.errorbar(result.K[shown], result.F[shown], 1.96 * result.F_error[shown], fmt="o-",
-                    color=BLUE, ms=4)
+    trusted = np.array(result.trusted, dtype=bool)
+    energy.plot(result.K, result.F, "-", color=BLUE, lw=1.0)
+    for good, face, words in ((trusted, BLUE, "trusted"), (~trusted, "white", "not trusted")):
+        if good.any():
+            energy.errorbar(result.K[good], result.F[good], 1.96 * result.F_error[good], fmt="o",
+                            color=BLUE, ms=4, mfc=face, label=words)
     energy.set(xlabel="number of peaks K", ylabel=r"$F$ without constant (nats)",
                title="Free energy (bars: 95 %)")
-    inset = energy.inset_axes([0.42, 0.42, 0.55, 0.5])
+    energy.legend(loc="upper right", ncols=2)
+    inset = energy.inset_axes([0.42, 0.34, 0.55, 0.42])
     near = result.K >= 3
-    inset.errorbar(result.K[near], result.F[near], 1.96 * result.F_error[near], fmt="o",
-                   color=BLUE, ms=3)
+    for good, face in ((trusted, BLUE), (~trusted, "white")):
+        inset.errorbar(result.K[near & good], result.F[near & good],
+                       1.96 * result.F_error[near & good], fmt="o", color=BLUE, ms=3, mfc=face)
+    inset.set(xlabel="K", ylabel="nats")
     inset.axhline(result.F.min() + 1.0, color=RED, lw=0.9, ls="--")
     inset.text(0.5, 1.04, "dashed: minimum + 1 nat", transform=inset.transAxes, ha="center",
                fontsize=7, color=RED)
@@ -255,13 +263,13 @@ def draw(result: Result) -> dict[str, Any]:
                    color=BLUE, fill=True, alpha=0.6)
     for value in result.settings["centers"]:
         centers.axvline(value, color=BLACK, lw=0.9, ls=":")
-    centers.set(xlabel=r"peak centre $\mu$ (dimensionless)", ylabel="posterior density",
+    centers.set(xlabel=r"peak centre $\mu$ (dimensionless)", ylabel="density (1 / unit of x)",
                 title=r"Centres, $K = 3$ (dotted: truth)",
                 xlim=(middle[0], middle[-1]))
     pair = np.arange(1, len(result.swap_rate) + 1)
     rates.plot(pair, result.swap_rate, "o", color=BLUE, ms=4, label="measured, K = 3")
     rates.axhline(exchange_law(result.settings["ratio"]), color=RED, lw=1.2, ls="--",
-                  label=r"exact law, $\lambda = 9/2$")
+                  label=r"law of 9 regular parameters")
     rates.set(xlabel="pair of neighbours (hot to cold)", ylabel="exchange rate", ylim=(0, 1),
               title="Exchange rate")
     rates.legend(loc="lower left")

@@ -233,10 +233,10 @@ def draw(result: Result) -> dict[str, Any]:
     energies.axhline(result.quiet_exchange.mean(), color=BLUE, lw=1.4, label="exchange")
     energies.set(xlabel="chain (sorted)", ylabel=r"$\langle U \rangle$ (nats)", yscale="log",
                  title="Trapped at noise 0.02")
-    energies.legend(loc="upper left")
+    energies.legend(loc="center left")
     rates.plot(np.arange(1, len(result.swap_rate) + 1), result.swap_rate, "o", color=BLUE, ms=4,
                label="measured")
-    rates.axhline(result.law, color=RED, ls="--", lw=1.2, label=r"exact, $\lambda=9/2$, $r=1.5$")
+    rates.axhline(result.law, color=RED, ls="--", lw=1.2, label="law of 9 regular parameters")
     rates.set(xlabel="pair of neighbours (hot to cold)", ylabel="exchange rate", ylim=(0, 1),
               title="Flat at the cold end")
     rates.legend(loc="lower left")

@@ -166,7 +166,9 @@ def _write_tables(choice: Any, runs: dict[Any, Any], folder: Path) -> None:
     from sampler.report import parameter_rows
 
     rows = [{"model": _name(r.label), "parameters": r.parameters, "F": r.free_energy.value,
-             "F_error": r.free_energy.error, "probability": r.probability,
+             "F_error": r.free_energy.error, "estimator": r.free_energy.estimator,
+             "F_by_BAR": r.free_energy.bar, "F_by_BAR_error": r.free_energy.bar_error,
+             "probability": r.probability,
              "probability_error": r.probability_error, "trusted": r.trusted,
              "problems": list(r.problems)} for r in choice.rows]
     tables = {_name(label): parameter_rows(run) for label, run in runs.items()}

@@ -24,6 +24,7 @@ from sampler.exchange import Run
 
 Array = NDArray[np.float64]
 SIGNIFICANT = 1e-3    # each test of the absolute fit
+UNKNOWN = 1e3         # nats; stands for an error that a run could not tell
 REPEATS = 10_000      # repeated measurements simulated, or orders shuffled, for a p-value
 
 
@@ -155,10 +156,10 @@ def probabilities(F: Array, error: Array) -> tuple[Array, Array]:
     ([0.5, 0.5], [0.0354, 0.0354])
     """
     p = _shares(F)
-    error = np.where(p > 0.0, error, 0.0)
+    error = np.where(p > 0.0, np.minimum(error, UNKNOWN), 0.0)
     every = float(np.sum((p * error) ** 2))
     variance = p**2 * ((1.0 - 2.0 * p) * error**2 + every)
-    return p, np.sqrt(np.maximum(variance, 0.0))
+    return p, np.minimum(np.sqrt(np.maximum(variance, 0.0)), 1.0)
 
 
 def highest_probabilities(F: Array, error: Array, errors: float = 1.96) -> Array:
@@ -174,7 +175,7 @@ def highest_probabilities(F: Array, error: Array, errors: float = 1.96) -> Array
     (0.053, [0.997, 0.115])
     """
     p = _shares(F)
-    error = np.where(p > 0.0, error, 0.0)
+    error = np.where(p > 0.0, np.minimum(error, UNKNOWN), 0.0)
     apart = 1.0 - np.eye(len(p))
     others = np.maximum(apart @ p, 1e-100)
     rest = apart @ (p * error) ** 2 / others**2
@@ -346,17 +347,26 @@ def _verdict(choice: Choice) -> list[str]:
 
 def _table(choice: Choice) -> list[str]:
     width = max(5, *(len(_name(row.label)) for row in choice.rows))
-    lines = [f"{'model':<{width}}  parameters  {'F (nats)':>20}  "
+    lines = [f"{'model':<{width}}  parameters  {'F (nats)':>20}  {'by the ladder (BAR)':>20}  "
              f"{'without constant':>16}  {'p(model | data)':>17}"]
     for row in choice.rows:
         f = row.free_energy
-        value = f"{f.value:.2f} +- {f.error:.2f}" if f.freedom else f"{f.value:.2f} (exact)"
+        value = _with_error(f.value, f.error) if f.freedom else f"{f.value:.2f} (exact)"
+        ladder = _with_error(f.bar, f.bar_error) if f.freedom else ""
         p = f"{row.probability:.3f} +- {row.probability_error:.3f}"
         mark = "" if row.trusted else "  not trusted"
         mark += "  misfit" if row.fit.failures else ""
         lines.append(f"{_name(row.label):<{width}}  {row.parameters:>10}  {value:>20}  "
-                     f"{f.reduced:>16.2f}  {p:>17}{mark}")
+                     f"{ladder:>20}  {f.reduced:>16.2f}  {p:>17}{mark}")
     return lines
+
+
+def _with_error(value: float, error: float) -> str:
+    """Two digits of the error, and at least two decimals."""
+    if not 0.0 < error < math.inf:
+        return f"{value:.2f} +- {error:.2f}"
+    digits = min(max(2, 1 - math.floor(math.log10(error))), 5)
+    return f"{value:.{digits}f} +- {error:.{digits}f}"
 
 
 def _notes(choice: Choice) -> list[str]:

@@ -12,7 +12,6 @@ bars fall; so round trips are printed and are no certificate.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +20,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.evidence import autocorrelation_time, colder, series_errors, summed
+from sampler.bridge_sampling import bridge
+from sampler.evidence import colder, free_energy, summed
 from sampler.exchange import Run
+from sampler.labels import COMPONENT
+from sampler.series import autocorrelation_time, series_errors
 
 Array = NDArray[np.float64]
-_COMPONENT = re.compile(r"([A-Za-z]+)(\d+)_(.+)\Z")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Diagnosis:
     heat_capacity_error: float   # relative error of that peak: small where it is crossed often
     between_within: float        # spread of F between chains / what each chain claims
     direction_gap: float         # |forward - reverse stepping stone| / joint error
+    bridge_gap: float            # |bridge - BAR| / joint error; 0 where there is no bridge
+    uncovered: float             # share of the draws where the bridge's density hardly reaches
     lowest_swap_rate: float
     barrier: float               # Lambda: summed rejection; about 2 Lambda rungs are best
     round_trips: int             # hot to cold and back, all replicas and chains
@@ -65,14 +68,15 @@ class Diagnosis:
 
 def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
              crossed: float = 0.1, between: float = 3.0,
-             gap: float = 3.0, swap_rate: float = 0.1, trips: int = 5, rhat: float = 1.01,
+             gap: float = 3.0, apart: float = 3.0, coverage: float = 0.1,
+             swap_rate: float = 0.1, trips: int = 5, rhat: float = 1.01,
              ess: float = 400.0) -> Diagnosis:
     """Say whether a run can be trusted, and what to do if not.
 
     Parameters
     ----------
     run : Run
-    memory, heat_capacity, crossed, between, gap, swap_rate, trips, rhat, ess
+    memory, heat_capacity, crossed, between, gap, apart, coverage, swap_rate, trips, rhat, ess
         Limits of the alarms; the defaults are the house's.  A peak of the heat capacity alone is
         no fault (an unknown noise gives one, and for d = 1 the measure d/2 is so small that any
         narrow line in a wide range does): it alarms where its own relative error exceeds
@@ -91,7 +95,8 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
     True
     """
     if run.posterior.dimension == 0:
-        return Diagnosis(True, (), (), 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0, 1.0, math.inf)
+        return Diagnosis(
+            True, (), (), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0, 1.0, math.inf)
     found = _numbers(run)
     alarms = {
         "one temperature": (
@@ -113,6 +118,14 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
             found["direction_gap"] > gap, "forward and reverse stepping stones differ by "
             f"{found['direction_gap']:.1f} joint errors (> {gap:g}): neighbouring rungs overlap "
             "too little; add rungs"),
+        "bridge": (
+            found["bridge_gap"] > apart, "bridge and BAR differ by "
+            f"{found['bridge_gap']:.1f} joint errors (> {apart:g}): neither is certain; run "
+            "longer"),
+        "coverage": (
+            found["uncovered"] > coverage,
+            f"{found['uncovered']:.0%} of the draws of one half of the run lie where the other "
+            f"half has hardly been (> {coverage:.0%}): a mode was found late; run longer"),
         "swap rate": (
             found["lowest_swap_rate"] < swap_rate, "a pair of neighbours exchanges at "
             f"{found['lowest_swap_rate']:.2f} only (< {swap_rate:g}): add rungs there, or let "
@@ -146,11 +159,14 @@ def _measured(run: Run) -> dict[str, Any]:
     quantities = [cold, *(series for _, series in label_free(run))]
     between, gap = _disagreements(run) if len(run.betas) > 1 else (0.0, 0.0)
     peak, peak_error = _heat_capacity_peak(run)
+    found = bridge(run)
     return {
         "replica_memory": replica_memory(run) if len(run.betas) > 1 else 0.0,
         "heat_capacity_ratio": peak / (0.5 * run.posterior.dimension),
         "heat_capacity_error": peak_error,
         "between_within": between, "direction_gap": gap,
+        "bridge_gap": free_energy(run).apart if len(run.betas) > 1 else 0.0,
+        "uncovered": found.uncovered if found is not None else 0.0,
         "lowest_swap_rate": float(swaps.min()) if len(swaps) else 1.0,
         "barrier": float((1.0 - swaps).sum()), "round_trips": round_trips(run.replica),
         "rhat": max(rank_normalised_rhat(q) for q in quantities),
@@ -331,7 +347,7 @@ def label_free(run: Run) -> Iterator[tuple[str, Array]]:
     """
     groups: dict[str, list[int]] = {}
     for i, name in enumerate(run.posterior.names):
-        match = _COMPONENT.match(name)
+        match = COMPONENT.match(name)
         key = f"mean {match.group(1)}_{match.group(3)}" if match else name
         groups.setdefault(key, []).append(i)
     for key, columns in groups.items():

@@ -11,13 +11,16 @@ in quadrature.  The linearised influence of each sweep is summed over all pairs 
 is the larger of the autocorrelation estimate (Geyer, Stat. Sci. 7 (1992) 473) and the spread of
 blocks of whole sweeps, two in each chain.  The larger of two is a cautious error bar, so its
 intervals use the law of Z / max(1, sqrt(chi2_nu / nu)) instead of a normal.
+
+The value reported is that of the bridge (`sampler.bridge_sampling`) where it was made and agrees
+with BAR; both are kept, with their errors.  Where they disagree the run is not trusted.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -27,11 +30,12 @@ from numpy.typing import NDArray
 
 from sampler.errors import InputError
 from sampler.exchange import Run
+from sampler.series import series_errors
 
 Array = NDArray[np.float64]
-BLOCKS = 2             # blocks of whole sweeps in each chain, for the spread
-BLOCKS_OF_ONE = 8      # the same for a run of one chain
 NO_OVERLAP = 1e-100    # mean Fermi weight below which two rungs never met
+APART = 3.0            # joint errors between bridge and BAR beyond which neither is believed
+NAMES = {"bridge": "bridge", "bar": "BAR", "exact": "exact"}
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ class FreeEnergy:
 
     Examples
     --------
-    >>> f = FreeEnergy(12.0, 0.1, (11.9, 12.1), (11.8, 12.2), "bar", 12.1, 11.9, 12.0, 3.0,
-    ...                0.1, 0.1, 7)
+    >>> f = FreeEnergy(12.0, 0.1, (11.9, 12.1), (11.8, 12.2), "bar", 3.0, 0.1, 0.1, 7, 12.1, 11.9,
+    ...                12.0, 0.1)
     >>> f.reduced, f.log_evidence
     (9.0, -12.0)
     >>> print(f)
@@ -52,15 +56,25 @@ class FreeEnergy:
     error: float                     # standard error of F (nats)
     interval68: tuple[float, float]  # holds the truth in 68 % of runs (nats)
     interval95: tuple[float, float]  # holds the truth in 95 % of runs (nats)
-    estimator: str                   # "bar", or "exact" for a model without free parameters
+    estimator: str                   # "bridge", "bar", or "exact" without free parameters
+    constant: float                  # the untempered constant in F (nats)
+    within: float                    # error of the value by autocorrelation
+    between: float                   # error of the value by the spread of parts of the run
+    freedom: int                     # number of those parts minus 1 (nu); 0 if exact
     forward: float                   # stepping stone, colder from hotter: exp(-F) unbiased for Z
     reverse: float                   # stepping stone, hotter from colder: exp(F) unbiased for 1/Z
-    bar: float                       # Bennett's estimate, the best of both directions
-    constant: float                  # the untempered constant in F (nats)
-    within: float                    # error by autocorrelation of the summed influence
-    between: float                   # error by the spread of blocks of whole sweeps
-    freedom: int                     # number of blocks minus 1 (nu); 0 if exact
+    bar: float                       # Bennett's estimate along the ladder, of both directions
+    bar_error: float                 # its standard error
     bridge: float | None = None      # bridge-sampling estimate, where one was made
+    bridge_error: float | None = None
+
+    @property
+    def apart(self) -> float:
+        """|bridge - BAR| in joint standard errors; 0 where there is no bridge."""
+        if self.bridge is None or self.bridge_error is None:
+            return 0.0
+        joint = math.hypot(self.bridge_error, self.bar_error)
+        return abs(self.bridge - self.bar) / joint if math.isfinite(joint) and joint else 0.0
 
     @property
     def reduced(self) -> float:
@@ -80,7 +94,7 @@ class FreeEnergy:
     def __str__(self) -> str:
         low, high = self.interval95
         return (f"F = {self.value:.3f} +- {self.error:.3f} nats "
-                f"(95 %: {low:.3f} to {high:.3f}; {self.estimator.replace('bar', 'BAR')})")
+                f"(95 %: {low:.3f} to {high:.3f}; {NAMES[self.estimator]})")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +111,8 @@ class AlongLadder:
 
 
 def free_energy(run: Run) -> FreeEnergy:
-    """The free energy of a run, pooled over its chains.
+    """The free energy of a run, pooled over its chains: by the bridge where it can be made and
+    agrees with BAR, else by BAR.
 
     Parameters
     ----------
@@ -121,18 +136,45 @@ def free_energy(run: Run) -> FreeEnergy:
     >>> found.interval95[0] < found.value < found.interval95[1]
     True
     """
+    if run not in _FREE:
+        _FREE[run] = _free_energy(run)
+    return _FREE[run]
+
+
+_FREE: WeakKeyDictionary[Run, FreeEnergy] = WeakKeyDictionary()
+
+
+def _free_energy(run: Run) -> FreeEnergy:
     constant = run.posterior.constant
     if run.posterior.dimension == 0:
         value = float(run.energy[0, 0, 0]) + constant
-        return FreeEnergy(value, 0.0, (value, value), (value, value), "exact", value, value,
-                          value, constant, 0.0, 0.0, 0)
+        return FreeEnergy(value, 0.0, (value, value), (value, value), "exact", constant, 0.0, 0.0,
+                          0, value, value, value, 0.0)
+    from sampler.bridge_sampling import FREEDOM, bridge
+
     sums = summed(run)
-    value = sums.gap + constant
-    within, between, freedom = series_errors(sums.influence)
+    bar = sums.gap + constant
+    errors = series_errors(sums.influence)
+    by_bar = _estimate(bar, *errors, "bar", sums, constant)
+    found = bridge(run)
+    if found is None:
+        return by_bar
+    by_bridge = _estimate(found.value, found.within, found.between, FREEDOM, "bridge", sums,
+                          constant, bar_error=by_bar.error, bridge=found.value,
+                          bridge_error=found.error)
+    if by_bridge.apart <= APART:
+        return by_bridge
+    return replace(by_bar, bridge=found.value, bridge_error=found.error)
+
+
+def _estimate(value: float, within: float, between: float, freedom: int, estimator: str,
+              sums: Sums, constant: float, **more: Any) -> FreeEnergy:
     error = max(within, between)
-    return FreeEnergy(value, error, _interval(value, error, math.erf(math.sqrt(0.5)), freedom),
-                      _interval(value, error, 0.95, freedom), "bar", sums.forward + constant,
-                      sums.reverse + constant, value, constant, within, between, freedom)
+    return FreeEnergy(
+        value, error, _interval(value, error, math.erf(math.sqrt(0.5)), freedom),
+        _interval(value, error, 0.95, freedom), estimator, constant, within, between, freedom,
+        sums.forward + constant, sums.reverse + constant, sums.gap + constant,
+        **{"bar_error": error, **more})
 
 
 def _interval(value: float, error: float, probability: float, freedom: int) -> tuple[float, float]:
@@ -328,75 +370,6 @@ def _needs_ladder(run: Run) -> None:
     if len(run.betas) < 2:
         raise InputError("run", "one temperature only", "a run with a ladder",
                          "use sample, not metropolis")
-
-
-# ---- errors of means --------------------------------------------------------------------------
-
-
-def series_errors(series: Array) -> tuple[float, float, int]:
-    """Standard error of the mean of a correlated series, two ways.
-
-    Parameters
-    ----------
-    series : array (chains, sweeps)
-
-    Returns
-    -------
-    within, between, freedom
-        By autocorrelation (Geyer's initial monotone sequence), by the spread of blocks of whole
-        sweeps (two in each chain, eight in a single one), and the number of blocks minus 1.
-        Infinite where there is no estimate: too few sweeps, or rungs that never met.
-
-    Examples
-    --------
-    >>> white = np.random.default_rng(0).normal(size=(4, 10_000))
-    >>> within, between, freedom = series_errors(white)
-    >>> round(within, 3), freedom
-    (0.005, 7)
-    """
-    chains, sweeps = series.shape
-    per_chain = BLOCKS if chains > 1 else BLOCKS_OF_ONE
-    freedom = chains * per_chain - 1
-    if sweeps < 2 * per_chain or not np.isfinite(series).all():
-        return math.inf, math.inf, freedom
-    within = math.sqrt(float(series.var()) * autocorrelation_time(series) / series.size)
-    length = sweeps // per_chain
-    blocks = series[:, sweeps - per_chain * length:].reshape(chains, per_chain, length)
-    means = blocks.mean(axis=2).ravel()
-    between = float(means.std(ddof=1)) / math.sqrt(len(means))
-    return within, between, freedom
-
-
-def autocorrelation_time(series: Array) -> float:
-    """Integrated autocorrelation time in sweeps: 1 for white noise (Geyer 1992).
-
-    Parameters
-    ----------
-    series : array (chains, sweeps)
-        Deviations are taken from the mean over all chains, so that chains that disagree count
-        as correlation.
-
-    Returns
-    -------
-    float
-        1 + 2 * (sum of autocorrelations), never below 1/log10 of the number of sweeps.
-    """
-    chains, sweeps = series.shape
-    centred = series - series.mean()
-    variance = float((centred**2).mean())
-    if variance == 0.0:
-        return 1.0
-    size = 1 << (2 * sweeps - 1).bit_length()
-    total = np.zeros(size // 2 + 1)
-    for chain in centred:
-        total += np.abs(np.fft.rfft(chain, size)) ** 2
-    covariance = np.fft.irfft(total, size)[:sweeps] / (chains * np.arange(sweeps, 0, -1))
-    rho = covariance / variance
-    pairs = rho[0 : 2 * (sweeps // 2) : 2] + rho[1 : 2 * (sweeps // 2) : 2]
-    negative = np.flatnonzero(pairs <= 0.0)
-    pairs = pairs[: negative[0]] if len(negative) else pairs
-    tau = 2.0 * float(np.minimum.accumulate(pairs).sum()) - 1.0 if len(pairs) else 1.0
-    return max(tau, 1.0 / math.log10(max(sweeps, 10)))
 
 
 # ---- the law of the ratio ---------------------------------------------------------------------

@@ -180,7 +180,8 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
 
 def _until(machine: _Machine, until: float, max_sweeps: int, begin: float) -> Run:
     """Count in rounds.  Trusted but too coarse, or only too short: go on.  Otherwise, and the
-    first time in any case, all so far was burn-in: tune again and count anew."""
+    first time in any case, all so far was burn-in: tune again and count anew, as long as the
+    limit leaves room to count more than is thrown away."""
     from sampler.diagnostics import diagnose
     from sampler.evidence import free_energy
 
@@ -199,17 +200,17 @@ def _until(machine: _Machine, until: float, max_sweeps: int, begin: float) -> Ru
             # The error falls as 1/sqrt(sweeps); a tenth more spares a further round.
             wanted = math.ceil(run.sweeps * (1.1 * (error / until) ** 2 - 1.0))
             size = max(wanted, run.sweeps // 2)
-        elif tuned_again and diagnosis.only_short:
+        elif (tuned_again and diagnosis.only_short) or left < 2 * run.sweeps:
             size = run.sweeps
         else:
             size, tuned_again = 2 * run.sweeps, True
             machine.expect(machine.sweep + run.sweeps + size)
             try:
-                machine.burn_in(min(run.sweeps, left - 1))
+                machine.burn_in(run.sweeps)
             except KeyboardInterrupt:
                 return replace(run, stopped="interrupted")
             left -= run.sweeps
-        size = max(1, min(size, left))
+        size = min(size, left)
         machine.expect(machine.sweep + size)
 
 
@@ -314,23 +315,10 @@ class _Machine:
     # -- buffers --------------------------------------------------------------------------------
 
     def _new_chain(self, replicas: int) -> Any:
-        from sampler.kernels.problem import aligned_zeros
-
-        problem, columns = self.problem, int(self.problem.padded[self.problem.block].sum())
-        return self.cpu.Chain(
-            np.zeros((replicas, self.posterior.dimension)), aligned_zeros((replicas, columns)),
-            aligned_zeros((replicas, len(problem.y))), np.zeros((replicas, len(problem.law))),
-            np.zeros(replicas), np.arange(replicas))
+        return buffers(self.problem, self.posterior.dimension, replicas)[0]
 
     def _new_work(self) -> Any:
-        from sampler.kernels.problem import aligned_zeros
-
-        problem, free = self.problem, self.posterior.dimension
-        columns = int(problem.padded[problem.block].sum())
-        return self.cpu.Work(
-            aligned_zeros((columns,)), aligned_zeros((len(problem.y),)),
-            np.zeros(len(problem.law)), np.zeros(free + len(problem.fixed)), np.zeros(64),
-            np.zeros(free), np.zeros(free))
+        return buffers(self.problem, self.posterior.dimension, 1)[1]
 
     def _rebuild(self) -> None:
         for chain, work in zip(self.chains, self.work, strict=True):
@@ -522,7 +510,11 @@ class _Machine:
         nearest = np.abs(place[:, None] - grid[None, :]).argmin(axis=1)
         if len(self.betas) != len(old):
             for c, chain in enumerate(self.chains):
-                theta = chain.theta[chain.rung[nearest]]
+                # A draw of the prior may lie outside the support, where no other rung may start:
+                # the next colder replica that does not takes its place.
+                inside = np.flatnonzero(np.isfinite(chain.energy[chain.rung]))
+                start = inside[np.minimum(np.searchsorted(inside, nearest), len(inside) - 1)]
+                theta = chain.theta[chain.rung[start]]
                 self.chains[c] = self._new_chain(len(self.betas))
                 self.chains[c].theta[...] = theta
             self._rebuild()
@@ -538,6 +530,23 @@ class _Machine:
 
     def _discard(self) -> None:
         self.kept, self.records = None, [[] for _ in self.keys]
+
+
+def buffers(problem: Any, parameters: int, replicas: int) -> tuple[Any, Any]:
+    """Zeroed state of one chain, and scratch of one thread, for the compiled functions."""
+    from sampler.kernels import cpu
+    from sampler.kernels.problem import aligned_zeros
+
+    columns, points = int(problem.padded[problem.block].sum()), len(problem.y)
+    chain = cpu.Chain(
+        np.zeros((replicas, parameters)), aligned_zeros((replicas, columns)),
+        aligned_zeros((replicas, points)), np.zeros((replicas, len(problem.law))),
+        np.zeros(replicas), np.arange(replicas))
+    work = cpu.Work(
+        aligned_zeros((columns,)), aligned_zeros((points,)), np.zeros(len(problem.law)),
+        np.zeros(parameters + len(problem.fixed)), np.zeros(64), np.zeros(parameters),
+        np.zeros(parameters))
+    return chain, work
 
 
 def _exact(posterior: Posterior, seed: int) -> Run:

@@ -102,7 +102,9 @@ def swap_acceptance(betas: Array, energy: Array) -> Array:
         Energies before the exchange.
     """
     cold, hot = energy[..., 1:], energy[..., :-1]
-    gain = np.diff(betas) * (cold - np.where(np.isfinite(hot), hot, np.inf))
+    # Neighbours that are both outside the support (U = inf) have nothing to exchange.
+    outside = ~np.isfinite(hot)
+    gain = np.where(outside, -np.inf, np.diff(betas) * (cold - np.where(outside, 0.0, hot)))
     return np.asarray(np.exp(np.minimum(gain, 0.0)).reshape(-1, len(betas) - 1).mean(axis=0))
 
 

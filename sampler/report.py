@@ -7,7 +7,6 @@ Figures are matplotlib `Figure` objects (no global state is touched); save them 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
@@ -21,11 +20,10 @@ from sampler.diagnostics import diagnose, effective_sample_size
 from sampler.errors import InputError
 from sampler.evidence import free_energy, free_energy_along
 from sampler.exchange import Run
+from sampler.labels import COMPONENT, exchangeable, fold
 from sampler.priors import Bernoulli, LogUniform, Ordered, in_words, support
 
 Array = NDArray[np.float64]
-_COMPONENT = re.compile(r"([A-Za-z]+)(\d+)_(.+)\Z")
-_SORT_BY = ("center", "mu", "rate")
 # The palette of Okabe and Ito, safe for colour-blind readers.
 _BLUE, _ORANGE, _GREEN, _RED, _PINK, _SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
@@ -44,26 +42,8 @@ def sorted_draws(run: Run) -> tuple[Array, str]:
         (chains, sweeps, parameters) and the quantity sorted by, ``""`` if there is nothing to
         sort.
     """
-    names, draws = run.posterior.names, run.draws
-    groups: dict[str, dict[str, list[int]]] = {}
-    for i, name in enumerate(names):
-        match = _COMPONENT.match(name)
-        if match:
-            groups.setdefault(match.group(1), {}).setdefault(match.group(3), []).append(i)
-    words = []
-    for prefix, columns in groups.items():
-        sizes = {len(c) for c in columns.values()}
-        if len(sizes) != 1 or sizes == {1}:
-            continue
-        if any(len({run.posterior.priors[names[i]] for i in c}) > 1 for c in columns.values()):
-            continue  # a prior of its own gives a component its name: not exchangeable
-        key = next((k for k in _SORT_BY if k in columns), next(iter(columns)))
-        order = np.argsort(draws[..., columns[key]], axis=-1)
-        draws = draws.copy() if draws is run.draws else draws
-        for places in columns.values():
-            draws[..., places] = np.take_along_axis(draws[..., places], order, axis=-1)
-        words.append(f"{prefix} by {key}")
-    return draws, ", ".join(words)
+    groups = exchangeable(run.posterior)
+    return fold(groups, run.draws), ", ".join(f"{g.prefix} by {g.key}" for g in groups)
 
 
 def summary(run: Run) -> str:
@@ -148,7 +128,7 @@ def priors_in_words(run: Run) -> list[tuple[str, str]]:
     out: dict[tuple[str, str], None] = {}
     ordered = {name for group in run.posterior.orderings for name in group}
     for name, prior in run.posterior.priors.items():
-        match = _COMPONENT.match(name)
+        match = COMPONENT.match(name)
         short = f"{match.group(1)}_{match.group(3)} (each)" if match else name
         words = in_words(Ordered(prior) if name in ordered else prior)
         out[(short, words)] = None
@@ -322,16 +302,23 @@ def draw_choice(choice: Choice) -> Any:
     left, right = axes.flat
     rows, position = choice.rows, np.arange(len(choice.rows))
     names = [f"K={r.label}" if isinstance(r.label, int) else str(r.label) for r in rows]
-    lowest = min(r.free_energy.value for r in rows)
-    values = np.array([r.free_energy.value - lowest for r in rows])
+    F = np.array([r.free_energy.value for r in rows])
     bars = np.array([1.96 * r.free_energy.error for r in rows])
-    left.errorbar(position, values, bars, fmt="o", color=_BLUE, ms=4)
+    known = np.isfinite(F)      # F = inf: the model cannot give the data at all
+    values = F - F[known].min() if known.any() else np.zeros_like(F)
+    bars = np.where(np.isfinite(bars), bars, 0.0)
+    left.errorbar(position[known], values[known], bars[known], fmt="o", color=_BLUE, ms=4)
+    for k in np.flatnonzero(~known | ~np.isfinite([r.free_energy.error for r in rows])):
+        words = "no error" if known[k] else "F = inf"
+        left.annotate(words, (position[k], values[k] if known[k] else 0.0), rotation=90,
+                      xytext=(3, 4), textcoords="offset points", fontsize=7)
     left.axhline(1.0, color=_RED, ls="--", lw=1.0)
     left.set(ylabel="F − lowest F (nats)", title="Free energy (bars: 95 %; dashed: 1 nat)")
     left.set_yscale("symlog", linthresh=3.0)
-    left.set(ylim=(-1.5, max(4.0, 2.5 * float((values + bars).max()))),
+    left.set(ylim=(-1.5, max(4.0, 2.5 * float((values + bars)[known].max(initial=0.0)))),
              xlim=(-0.5, len(rows) - 0.5))
-    right.bar(position, [r.probability for r in rows], yerr=[r.probability_error for r in rows],
+    spread = np.nan_to_num([r.probability_error for r in rows], nan=0.0)
+    right.bar(position, [r.probability for r in rows], yerr=spread,
               color=[_BLUE if r.trusted else "0.7" for r in rows], capsize=2)
     right.set(ylabel="p(model | data)", ylim=(0, 1.05), title="Probability (grey: not trusted)")
     tilted = len(names) > 5 or max(len(name) for name in names) > 6

@@ -6,6 +6,7 @@ say how often *another* choice of seeds would fail correct code.
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,25 +14,24 @@ from scipy.optimize import brentq
 from scipy.special import gammaincc
 from statistics_helpers import Conjugate, ar1, conjugate_run, within
 
-from sampler import evidence, shapes
+from sampler import bridge_sampling, evidence, shapes
 from sampler.data import Data
 from sampler.errors import InputError
 from sampler.evidence import (
     FreeEnergy,
-    autocorrelation_time,
     coverage,
     free_energy,
     free_energy_along,
     half_width,
     normal_score,
     pairs,
-    series_errors,
     thermodynamic_integration,
 )
 from sampler.exchange import sample
 from sampler.model import Model
 from sampler.posterior import Posterior
 from sampler.priors import Normal
+from sampler.series import autocorrelation_time, series_errors
 
 X = np.linspace(-1.0, 1.0, 12)
 Y = 0.4 + 0.9 * X + 0.5 * np.sin(37.0 * X)
@@ -55,8 +55,16 @@ def truth(posterior: Posterior) -> float:
     return Conjugate(posterior).free_energy() + posterior.constant
 
 
+@pytest.fixture(scope="module", autouse=True)
+def along_the_ladder() -> Iterator[None]:
+    """These are the tests of BAR; test_bridge has those of the bridge."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bridge_sampling, "bridge", lambda run: None)
+        yield
+
+
 @pytest.fixture(scope="module")
-def campaign() -> dict[str, dict[str, np.ndarray]]:
+def campaign(along_the_ladder: None) -> dict[str, dict[str, np.ndarray]]:
     """200 runs of each case: what `free_energy` says, and the errors of a common mistake."""
     out = {}
     for case, (name, (posterior, phi, shared)) in enumerate(CASES.items()):

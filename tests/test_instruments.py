@@ -347,7 +347,7 @@ def test_a_relaxation_needs_an_offset() -> None:
 def test_default_priors_of_relaxation_follow_the_data() -> None:
     data = Data([0, 0.1, 2, 10], [-1.0, 0.5, 2.0, 3.0], noise=0.1)
     found = relaxation.default_priors(data, "stretched")
-    assert found == {"offset": Uniform(-3, 5), "amplitude": Uniform(0, 6),
+    assert found == {"offset": Uniform(-17, 19), "amplitude": Uniform(0, 20),
                      "rate": LogUniform(1 / 30, 30.0), "stretching": Uniform(0, 1)}
     assert set(relaxation.default_priors(data)) == {"offset", "amplitude", "rate"}
     for shape in relaxation.SHAPES:
@@ -369,5 +369,5 @@ def test_relaxation_needs_times_that_are_not_negative(times: list[float]) -> Non
 @pytest.mark.parametrize("y", [[2.0, 2.0], [0.0, 0.0], [-3.0, -3.0]])
 def test_a_flat_relaxation_still_has_proper_priors(y: list[float]) -> None:
     found = relaxation.default_priors(Data([1, 2], y, noise=1.0))
-    assert found["amplitude"].hi == 1.5 * (abs(y[0]) or 1.0)
+    assert found["amplitude"].hi == 5.0 * (abs(y[0]) or 1.0)
     assert found["offset"].lo < y[0] < found["offset"].hi

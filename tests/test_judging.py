@@ -1,12 +1,13 @@
 """The cases' exact answers by importance sampling, and the judge on honest and dishonest answers.
 
-Every case: 200,000 independent draws of a proposal that has nothing to do with how the answers were
-computed; evidence, means, second moments, quantiles and mode weights within 4.5 standard errors of
-the exact ones (about 300 numbers: false alarm 0.2 %).
+Every case: 40,000 independent draws of a proposal that has nothing to do with how the answers were
+computed; evidence (at three temperatures), means, second moments, quantiles and mode weights within
+4.5 standard errors of the exact ones (about 700 numbers: false alarm 0.5 %).
 """
 
 import json
 import math
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -18,42 +19,61 @@ from theory.cases import Case
 from theory.errors import DomainError
 from theory.judging import Line
 
-DRAWS = 200_000
+DRAWS = 40_000
 
 
-def proposal(case: Case, g: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draws and their log density, wider than the posterior in every direction."""
+def narrow_proposal(case: Case, g: np.random.Generator, draws: int, beta: float
+                    ) -> tuple[np.ndarray, Any]:
+    """Draws about as wide as the posterior at beta, and their log density as a function."""
     d = case.dimension
-    if case.name in ("eggbox", "shell", "product", "product_of_three"):
-        theta = case.prior_transform(g.random((DRAWS, d)))
-        return theta, np.asarray(case.log_prior(theta))
+    if case.name in ("shell", "product", "product_of_three"):
+        return case.prior_transform(g.random((draws, d))), case.log_prior
     if case.name == "wall":                     # steeper towards the corner than uniform
-        k = np.array([0.5, 1.5, 5.0, 15.0, 50.0])
-        u = g.random((DRAWS, d))
-        theta = -np.log1p(u * np.expm1(-k)) / k
-        return theta, (np.log(k / -np.expm1(-k)) - k * theta).sum(axis=1)
-    if case.modes:                              # hills by their centres, equally often
-        centres, widths = _hills(case)
-        which = g.integers(len(centres), size=DRAWS)
-        theta = centres[which] + 1.2 * widths[which, None] * g.normal(size=(DRAWS, d))
-        log_q = [stats.norm(c, 1.2 * w).logpdf(theta).sum(axis=1)
-                 for c, w in zip(centres, widths, strict=True)]
-        return theta, np.logaddexp.reduce(log_q, axis=0) - math.log(len(centres))
-    law = stats.multivariate_t(case.mean, 1.2 * case.covariance, df=5)
-    theta = law.rvs(DRAWS, random_state=g).reshape(DRAWS, d)
-    return theta, law.logpdf(theta)
+        k = 0.5 * beta * np.array([1.0, 3.0, 10.0, 30.0, 100.0])
+        theta = -np.log1p(g.random((draws, d)) * np.expm1(-k)) / k
+        return theta, lambda t: np.where(np.all((t >= 0) & (t <= 1), axis=1), (
+            np.log(k / -np.expm1(-k)) - k * t).sum(axis=1), -np.inf)
+    if case.name in HILLS:                      # hills by their centres, equally often
+        centres, widths = (np.array(v) for v in HILLS[case.name])
+        widths = 1.2 * widths / math.sqrt(beta)
+        which = g.integers(len(centres), size=draws)
+        theta = centres[which] + widths[which, None] * g.normal(size=(draws, d))
+        return theta, lambda t: np.logaddexp.reduce(
+            [stats.norm(c, w).logpdf(t).sum(axis=1)
+             for c, w in zip(centres, widths, strict=True)], axis=0) - math.log(len(centres))
+    # Exact where the posterior is normal: only the data's part of the precision is tempered.
+    own = np.diag([1 / p.sd**2 if isinstance(p, cases.Normal) else 0.0 for p in case.priors])
+    posterior = np.linalg.inv(case.covariance)
+    covariance = np.linalg.inv(own + beta * (posterior - own))
+    centre = covariance @ (beta * posterior @ case.mean) if own.all(axis=1).any() else case.mean
+    law = stats.multivariate_t(centre, 1.2 * covariance, df=5)
+    return law.rvs(draws, random_state=g).reshape(draws, d), law.logpdf
 
 
-def _hills(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    known = {"two_modes": ([[-3.0, 1.0], [4.0, -2.0]], [0.3, 0.2]),
-             "spike_and_slab": ([[2.0] * 8, [-1.0] * 8], [0.02, 0.5])}
-    if case.name in known:
-        centres, widths = known[case.name]
-        return np.array(centres), np.array(widths)
-    from itertools import permutations
+HILLS = {"two_modes": ([[-3.0, 1.0], [4.0, -2.0]], [0.5, 0.1]),
+         "spike_and_slab": ([[-1.0] * 8, [2.0] * 8], [0.5, 0.02]),
+         "eggbox": (2 * math.pi * np.array([(i, j) for i in range(6) for j in range(6)
+                                            if (i + j) % 2 == 0]), [0.1] * 18),
+         "labels": (list(permutations((0.0, 2.0, 5.0))), [0.15] * 6)}
 
-    centres = np.array(list(permutations((0.0, 2.0, 5.0))))
-    return centres, np.full(len(centres), 0.15)
+
+def proposal(case: Case, g: np.random.Generator, beta: float = 1.0
+             ) -> tuple[np.ndarray, np.ndarray]:
+    """Half of the draws near the posterior at beta, half from the prior, and the log density of
+    the mixture: no weight exceeds 2 L**beta, and none 2 p / q."""
+    half = DRAWS // 2
+    near, log_q = narrow_proposal(case, g, half, beta)
+    theta = np.concatenate([near, case.prior_transform(g.random((half, case.dimension)))])
+    return theta, np.logaddexp(log_q(theta), case.log_prior(theta)) - math.log(2)
+
+
+def log_weights(case: Case, theta: np.ndarray, log_q: np.ndarray, beta: float) -> np.ndarray:
+    log_prior = np.asarray(case.log_prior(theta))
+    inside = np.isfinite(log_prior)
+    log_w = np.full(len(theta), -np.inf)
+    log_w[inside] = (log_prior[inside] + beta * np.asarray(case.log_likelihood(theta[inside]))
+                     - log_q[inside])
+    return log_w
 
 
 def inside(found: float, exact: float, error: float, name: str) -> None:
@@ -63,14 +83,15 @@ def inside(found: float, exact: float, error: float, name: str) -> None:
 @pytest.mark.parametrize("name", cases.BUILDERS)
 def test_exact_answers_by_importance_sampling(name: str) -> None:
     case = cases.named(name)
+    assert case.name == name
     g = np.random.default_rng([len(name), *name.encode()])
     theta, log_q = proposal(case, g)
-    log_w = np.asarray(case.log_posterior(theta)) - log_q
+    log_w = log_weights(case, theta, log_q, 1.0)
     top = log_w.max()
     w = np.exp(log_w - top)
     share = w / w.sum()
     size = 1 / np.sum(share**2)
-    assert size > 300
+    assert size > 200
     found = top + math.log(w.mean())
     inside(found, case.log_evidence, w.std() / w.mean() / math.sqrt(DRAWS), "ln Z")
 
@@ -87,25 +108,57 @@ def test_exact_answers_by_importance_sampling(name: str) -> None:
                 moment(product, float(case.covariance[i, j]), f"covariance {i}, {j}")
     for mode in case.modes:
         moment(mode.contains(theta).astype(float), mode.weight, f"weight of {mode.name}")
+    if case.modes:
+        assert math.fsum(mode.weight for mode in case.modes) == pytest.approx(1.0, abs=1e-14)
+        assert np.mean([mode.contains(theta) for mode in case.modes]) * len(case.modes) \
+            == pytest.approx(1.0, abs=1e-12)
     if case.quantile is not None:
         for p in (0.05, 0.5, 0.95):
             for i, limit in enumerate(case.quantile(p)):
                 moment((theta[:, i] <= limit).astype(float), p, f"quantile {p} of {i}")
-    if case.log_evidence_at is not None:
-        assert case.log_evidence_at(1.0) == pytest.approx(case.log_evidence, abs=1e-12)
-        assert case.log_evidence_at(0.0) == pytest.approx(0.0, abs=1e-9)
-        # d ln Z / d beta is the mean log likelihood.
-        slope = (case.log_evidence_at(1.0005) - case.log_evidence_at(0.9995)) / 0.001
-        moment(np.where(share > 0, case.log_likelihood(theta), 0.0), slope, "mean log likelihood")
+
+
+@pytest.mark.parametrize("beta", [0.3, 0.01])
+@pytest.mark.parametrize("name", cases.BUILDERS)
+def test_tempered_evidence_by_importance_sampling(name: str, beta: float) -> None:
+    """Also where the walls of the prior matter, and not only at beta = 1."""
+    case = cases.named(name)
+    g = np.random.default_rng([len(name), *name.encode(), 2])
+    theta, log_q = proposal(case, g, beta)
+    log_w = log_weights(case, theta, log_q, beta)
+    w = np.exp(log_w - log_w.max())
+    assert w.sum() ** 2 / np.sum(w**2) > 200
+    inside(log_w.max() + math.log(w.mean()), case.log_evidence_at(beta),
+           w.std() / w.mean() / math.sqrt(DRAWS), f"ln Z({beta})")
+
+
+@pytest.mark.parametrize("name", cases.BUILDERS)
+def test_tempered_evidence_is_one_smooth_curve(name: str) -> None:
+    """From the prior to the posterior: ln Z(0) = 0, convex, and it starts with the prior's mean of
+    the log likelihood (20,000 prior draws, 4.5 standard errors)."""
+    case = cases.named(name)
+    log_l = np.asarray(case.log_likelihood(case.prior_samples(20_000, seed=4)))
+    small = 1e-4 / float(np.abs(log_l).max())
+    betas = np.array([0.0, small, 1e-4, 0.01, 0.1, 0.5, 0.999, 1.0, 1.001, 2.0])
+    found = case.log_evidence_at(betas)
+    assert found.shape == betas.shape
+    assert found[0] == 0.0 and found[7] == case.log_evidence
+    slopes = np.diff(found) / np.diff(betas)
+    assert np.all(np.diff(slopes) >= -1e-6 * np.abs(slopes[1:]))
+    if np.isfinite(log_l).all() and name not in ("poisson_gamma", "funnel", "unknown_noise"):
+        # The three have no finite variance of U, or hardly one, under the prior.
+        inside(slopes[0], float(log_l.mean()), float(log_l.std()) / math.sqrt(20_000), "<ln L>")
+    with pytest.raises(DomainError, match="beta"):
+        case.log_evidence_at(-0.1)
 
 
 def test_a_wrong_evidence_is_caught_by_the_same_test() -> None:
-    """Broken twin: 1 % off in Z."""
+    """Broken twin: 3 % off in Z."""
     case = cases.straight_line()
     theta, log_q = proposal(case, np.random.default_rng(1))
-    w = np.exp(np.asarray(case.log_posterior(theta)) - log_q - case.log_evidence)
+    w = np.exp(log_weights(case, theta, log_q, 1.0) - case.log_evidence)
     error = w.std() / w.mean() / math.sqrt(DRAWS)
-    assert abs(math.log(w.mean())) < 4.5 * error < 0.01
+    assert abs(math.log(w.mean())) < 4.5 * error < 0.03
 
 
 @pytest.mark.parametrize("name", cases.BUILDERS)
@@ -130,24 +183,77 @@ def test_the_callables_fit_any_sampler(name: str) -> None:
 def test_there_are_thirty_cases_and_they_differ() -> None:
     assert len(cases.BUILDERS) >= 30
     assert len({cases.named(name).name for name in cases.BUILDERS}) == len(cases.BUILDERS)
+    assert len({cases.named(name).formulas for name in cases.BUILDERS}) >= 30
     with pytest.raises(DomainError, match="straight_line"):
         cases.named("no such case")
+    with pytest.raises(DomainError, match="'bumps', 'waves'"):
+        cases.select("line,bumps,waves")
+    with pytest.raises(DomainError, match="nothing"):
+        cases.select(" , ")
+    assert cases.select("all") == tuple(cases.BUILDERS)
 
 
-def test_formulas_are_the_models() -> None:
-    """Where a case has a curve, sympy's formula gives its likelihood."""
+@pytest.mark.parametrize("name", cases.BUILDERS)
+def test_formulas_and_data_are_the_whole_likelihood(name: str) -> None:
+    """The likelihood again, from sympy's formulas, the data sets and their noise laws alone."""
     import sympy as sp
 
-    for name in ("straight_line", "polynomial_3", "linear_peaks", "relaxation", "line_wall"):
-        case = cases.named(name)
-        expression = sp.sympify(case.formula)
-        curve = sp.lambdify([sp.Symbol("x"), *map(sp.Symbol, case.names)], expression, "numpy")
-        one, two = case.prior_samples(2, seed=1)
-        rss = [np.sum((case.y - curve(case.x, *theta)) ** 2) for theta in (one, two)]
-        gap = case.log_likelihood(one) - case.log_likelihood(two)
-        noise = {"straight_line": 0.5, "polynomial_3": 0.1, "linear_peaks": 0.05,
-                 "relaxation": 0.05, "line_wall": 0.5}[name]
-        assert gap == pytest.approx((rss[1] - rss[0]) / (2 * noise**2), rel=1e-9)
+    case = cases.named(name)
+    symbols = [sp.Symbol(n, real=True) for n in case.names]
+    theta = case.prior_samples(5, seed=1)
+    columns = theta.T[..., None]
+    if case.density is not None:
+        assert not case.data
+        density = sp.lambdify(symbols, case.formulas[0], "numpy")
+        again = density(*columns)[:, 0]
+        assert np.all(again <= case.bound + 1e-12)
+        again_at_mode = case.log_likelihood(np.array(case.mean))
+        assert again_at_mode <= case.bound + 1e-12
+    else:
+        again = np.zeros(5)
+        for one, formula in zip(case.data, case.formulas, strict=True):
+            assert formula == one.formula
+            curve = sp.lambdify([sp.Symbol("x", real=True), *symbols], formula, "numpy")
+            mu = curve(one.x, *columns) + 0 * one.x
+            if one.noise == "poisson":
+                again += stats.poisson(mu).logpmf(one.y).sum(axis=1)
+            else:
+                sd = columns[case.names.index(one.noise)] if isinstance(one.noise, str) \
+                    else one.noise
+                again += stats.norm(mu, sd).logpdf(one.y).sum(axis=1)
+    assert again == pytest.approx(case.log_likelihood(theta), rel=1e-9)
+
+
+def test_two_data_sets_are_two() -> None:
+    first, second = cases.shared_slope().data
+    assert (len(first.x), len(second.x), first.noise, second.noise) == (9, 12, 0.1, 0.4)
+    assert first.formula != second.formula
+    assert {"slope"} == ({s.name for s in first.formula.free_symbols}
+                         & {s.name for s in second.formula.free_symbols}) - {"x"}
+
+
+def test_the_peak_of_the_cases_is_the_peak_of_the_sampler() -> None:
+    """Typed twice, proven equal by sympy: width is the full width at half maximum there."""
+    import sympy as sp
+
+    from sampler import shapes
+
+    height, center, sd, width, x = sp.symbols("height center sd width x", real=True)
+    fwhm = 2 * sp.sqrt(2 * sp.log(2)) * sd
+    theirs = shapes.gaussian.expression.subs(width, fwhm)
+    ours = cases.one_peak().formulas[0]
+    assert sp.simplify(theirs - ours) == 0
+    assert sp.simplify(theirs.subs(sd, 2 * sd) - ours) != 0         # broken twin
+    decay = shapes.exponential.expression.subs(
+        dict(zip(sp.symbols("amplitude rate", real=True), sp.symbols("A r", real=True),
+                 strict=True)))
+    assert sp.simplify(decay - cases.relaxation().formulas[0]) == 0
+    assert height in ours.free_symbols and {center, x} <= theirs.free_symbols
+
+
+def test_the_condition_number_is_the_one_stated() -> None:
+    covariance = cases.correlated_normal().covariance
+    assert 7.5e3 < np.linalg.cond(covariance) < 8.5e3
 
 
 # --- the judge ----------------------------------------------------------------------------------
@@ -215,33 +321,60 @@ def test_honesty_of_error_bars_over_seeds(factor: float, words: str) -> None:
     assert words in judgement.to_html()
 
 
+def honest_runs(case: Case, seeds: int, seed: int) -> list[Any]:
+    """Independent draws of a normal posterior, and an evidence with the error it claims."""
+    g = np.random.default_rng(seed)
+    return [judge(case, "honest", samples=g.multivariate_normal(case.mean, case.covariance, 400),
+                  n_effective=400, log_evidence=case.log_evidence + 0.1 * g.normal(),
+                  log_evidence_error=0.1) for _ in range(seeds)]
+
+
+def test_an_honest_sampler_is_seldom_accused() -> None:
+    """300 judgements of 20 honest runs each, 11 numbers: at most 1 % are promised to be accused
+    (expected 3 or fewer; more than 9 has probability 0.1 %)."""
+    case = cases.straight_line()
+    accused = sum("nothing found" not in judge_many(honest_runs(case, 20, seed)).verdict
+                  for seed in range(300))
+    assert accused <= 9
+
+
+def test_a_constant_wrong_answer_is_caught_without_any_error_bar() -> None:
+    case = cases.two_modes()
+    left = np.array([-3.0, 1.0]) + 0.5 * np.random.default_rng(5).normal(size=(20, 500, 2))
+    judgement = judge_many([judge(case, "lost", samples=draws) for draws in left])
+    assert judgement["weight of right"].bias_p == 0.0
+    assert "bias -0.2" in judgement["weight of right"].faults[0]
+    assert "more numbers wrong" in judgement.verdict
+    exact = [judge(case, "closed form", log_evidence=case.log_evidence) for _ in range(3)]
+    assert "nothing found" in judge_many(exact).verdict
+
+
+def test_an_error_bar_that_is_too_large_is_a_fault_of_the_evidence_only() -> None:
+    """n_effective is one number for quantities that are not equally slow."""
+    case, g = cases.straight_line(), np.random.default_rng(12)
+    runs = [judge(case, "shy", samples=g.multivariate_normal(case.mean, case.covariance, 4000),
+                  n_effective=100, log_evidence=case.log_evidence + 0.01 * g.normal(),
+                  log_evidence_error=0.1) for _ in range(20)]
+    judgement = judge_many(runs)
+    assert judgement["mean of a"].words == judgement["log evidence"].words == "error too large"
+    assert "log evidence: error too large" in judgement.verdict
+    assert "mean of a" not in judgement.verdict
+
+
+def test_effective_draws_may_differ_from_parameter_to_parameter() -> None:
+    case = cases.straight_line()
+    verdict = judge(case, "x", samples=exact_draws(case, 1000, 2), n_effective=[1000, 250])
+    sd = np.sqrt(np.diag(case.covariance))
+    assert verdict["mean of a"].error == pytest.approx(sd[0] / 1000**0.5)
+    assert verdict["mean of b"].error == pytest.approx(sd[1] / 250**0.5)
+    assert verdict["b below 50%"].error == pytest.approx(0.5 / 250**0.5)
+
+
 def test_bias_is_caught_even_where_errors_are_large() -> None:
     case, g = cases.poisson_gamma(), np.random.default_rng(7)
     runs = [judge(case, "some", log_evidence=case.log_evidence + 0.2 + 0.1 * g.normal(),
                   log_evidence_error=0.3) for _ in range(40)]
     assert "log evidence: bias +0." in judge_many(runs).verdict
-
-
-def test_our_own_sampler_is_judged_like_any_other() -> None:
-    """The straight line by exchange Monte Carlo, 12 seeds: nothing is found against it."""
-    from sampler import Data, Model, Normal, Posterior, free_energy, sample, shapes
-    from sampler.diagnostics import effective_sample_size
-
-    case = cases.straight_line()
-    model = Model.single(shapes.linear, slope=Normal(0, 10), offset=Normal(0, 10))
-    posterior = Posterior(model, Data(case.x, case.y, noise=0.5))
-    runs = []
-    for seed in range(12):
-        run = sample(posterior, 2000, burn_in=1000, seed=seed)
-        found = free_energy(run)
-        draws = run.draws[..., [run.posterior.names.index(n) for n in ("slope", "offset")]]
-        size = min(effective_sample_size(draws[..., i]) for i in (0, 1))
-        runs.append(judge(case, "ours", samples=draws.reshape(-1, 2), n_effective=size,
-                          log_evidence=found.log_evidence,
-                          log_evidence_error=found.log_evidence_error))
-    judgement = judge_many(runs)
-    assert judgement["log evidence"].words == "honest"
-    assert "nothing found against it" in judgement.verdict
 
 
 @pytest.mark.parametrize(("make", "field"), [
@@ -250,6 +383,11 @@ def test_our_own_sampler_is_judged_like_any_other() -> None:
     (lambda c: judge(c, "x", samples=np.zeros((5, 2)), weights=[1, 1]), "weights"),
     (lambda c: judge(c, "x", samples=np.zeros((5, 2)), weights=[-1, 1, 1, 1, 1]), "weights"),
     (lambda c: judge(c, "x", samples=np.zeros((5, 2)), n_effective=0), "n_effective"),
+    (lambda c: judge(c, "x", samples=np.zeros((5, 2)), n_effective=[1, 2, 3]), "n_effective"),
+    (lambda c: judge(c, "x", weights=[1, 1]), "samples"),
+    (lambda c: judge(c, "x", n_effective=3), "samples"),
+    (lambda c: judge(c, "x", log_evidence_error=0.1), "log_evidence: received only its error"),
+    (lambda c: judge_many([judge(c, "x")] * 2, false_alarm=0), "false_alarm"),
     (lambda c: judge(c, "x", log_evidence=math.nan), "log_evidence"),
     (lambda c: judge(c, "x", log_evidence=1, log_evidence_error=-1), "log_evidence_error"),
     (lambda c: judge_many([judge(c, "x")]), "verdicts"),

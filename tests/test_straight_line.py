@@ -16,7 +16,8 @@ from scipy.special import gammainc, log_ndtr, ndtr
 from statistics_helpers import within
 
 from sampler import Data, FreeEnergy, Ladder, Model, Normal, Posterior, Run, free_energy, sample
-from sampler.evidence import normal_score, series_errors
+from sampler.evidence import normal_score
+from sampler.series import series_errors
 from sampler.shapes import linear
 
 SEEDS, SWEEPS, CHAINS = range(20), 2000, 2

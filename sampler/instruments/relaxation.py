@@ -63,8 +63,9 @@ def default_priors(data: Data, shape: str = "exponential") -> dict[str, Any]:
     """What the data's own range suggests: said with every fit, to be replaced by knowledge.
 
     Rates from a third of the inverse of the longest time to three times the inverse of the
-    shortest; amplitudes up to 1.5 times the spread of y; the offset within half that spread of
-    the data; the stretching exponent between 0 and 1 where no physics says more.
+    shortest; amplitudes up to 5 times the spread of y and the offset within 4 spreads of the data,
+    wide enough for a curve that has not come near its plateau; the stretching exponent between 0
+    and 1 where no physics says more.
 
     Examples
     --------
@@ -79,8 +80,8 @@ def default_priors(data: Data, shape: str = "exponential") -> dict[str, Any]:
     lo, hi = float(data.y.min()), float(data.y.max())
     spread = (hi - lo) or abs(hi) or 1.0
     out: dict[str, Any] = {
-        "offset": Uniform(lo - 0.5 * spread, hi + 0.5 * spread),
-        "amplitude": Uniform(0.0, 1.5 * spread),
+        "offset": Uniform(lo - 4.0 * spread, hi + 4.0 * spread),
+        "amplitude": Uniform(0.0, 5.0 * spread),
         "rate": LogUniform(1.0 / (3.0 * float(times[-1])), 3.0 / float(times[0]))}
     if shape == "stretched":
         out["stretching"] = Uniform(0.0, 1.0)

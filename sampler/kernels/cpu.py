@@ -523,6 +523,70 @@ def rebuild(problem, chain, work, r):
     chain.energy[r] = _energy(problem, chain.quad[r], work.values, -1, 0.0)
 
 
+@njit(**SCALAR)
+def energies(problem, chain, work, theta, out):
+    """U of each row of theta (N, P), out (N,); uses replica 0 of the chain as scratch."""
+    r = np.int64(0)     # not the literal 0, for which numba would compile `rebuild` anew
+    for i in range(theta.shape[0]):
+        for p in range(theta.shape[1]):
+            chain.theta[r, p] = theta[i, p]
+        rebuild(problem, chain, work, r)
+        out[i] = chain.energy[r]
+
+
+@njit(**SUMMED)
+def _dot(a, b, weight):
+    total = 0.0
+    for i in range(a.shape[0]):
+        total += weight[i] * a[i] * b[i]
+    return total
+
+
+@njit(**SCALAR)
+def quadratics(problem, chain, work, linear, theta, directions, offset, pull, precision):
+    """U as a quadratic form of its amplitudes h: offset - pull h + h precision h / 2.
+
+    linear (K,) the amplitudes' places; theta (N, P), their values ignored; directions (K, N)
+    scratch; offset (N,), pull (N, K) and precision (N, K, K) are written.
+    """
+    amplitudes = linear.shape[0]
+    r = np.int64(0)
+    for i in range(theta.shape[0]):
+        for p in range(theta.shape[1]):
+            chain.theta[r, p] = theta[i, p]
+        for k in range(amplitudes):
+            chain.theta[r, linear[k]] = 0.0
+        rebuild(problem, chain, work, r)
+        offset[i] = chain.energy[r]
+        for k in range(amplitudes):
+            pull[i, k] = 0.0
+            for m in range(amplitudes):
+                precision[i, k, m] = 0.0
+        for b in range(problem.law.shape[0]):
+            first, n = problem.start[b], problem.padded[b]
+            weight = problem.weight[first:first + n]
+            state = chain.state[r, first:first + n]
+            scale = 1.0
+            if problem.scale[b] >= 0:
+                scale = 1.0 / work.values[problem.scale[b]] ** 2
+            for k in range(amplitudes):
+                g = directions[k, :n]
+                _scaled(g, 0.0, weight)
+                p = linear[k]
+                for row in range(problem.first[p], problem.first[p + 1]):
+                    s = problem.touched[row, 0]
+                    if problem.block[s] == b:
+                        o = problem.out[s]
+                        _add(g, _amplitude(problem, s, work.values, p, 1.0),
+                             chain.columns[r, o:o + n])
+                pull[i, k] -= scale * _dot(g, state, weight)
+                for m in range(k + 1):
+                    value = scale * _dot(g, directions[m, :n], weight)
+                    precision[i, k, m] += value
+                    if m < k:
+                        precision[i, m, k] += value
+
+
 # ---- moves ------------------------------------------------------------------------------------
 
 
