@@ -8,7 +8,13 @@ never a result), ``SECONDS`` (about, on two cores), ``Result``, ``compute(settin
 EXPERIMENTS = (
     "straight_line",
     "law_of_the_choice",
+    "estimated_noise",
+    "posterior_of_the_line",
+    "integration",
+    "learning_coefficient",
+    "criteria_biases",
     "nagata2012_number_of_peaks",
+    "peak_resolution",
     "trapped_metropolis",
     "gauss1_two_peaks",
     "t1_inversion_recovery",

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 WIRING = "not judged (wiring)"
 
 
@@ -92,6 +95,56 @@ def trust(labels: Iterable[Any], F: Any, errors: Any,
              if not good and f - F[best] <= 5.0 + 3.0 * (e**2 + errors[best] ** 2) ** 0.5]
     return Claim("runs the answer rests on that are not trusted", "-",
                  ", ".join(rests) or "none", 0.0, not rests, "none")
+
+
+def farthest(claim: str, found: ArrayLike, exact: ArrayLike, errors: ArrayLike,
+             labels: Sequence[str], sigmas: float = 4.0) -> Claim:
+    """Of many numbers the one that lies farthest from its exact value, in its own errors.
+
+    Parameters
+    ----------
+    claim : str
+    found, exact, errors : array (numbers,)
+        An error that is not a positive number proves nothing, and fails.
+    labels : sequence of str
+        What each number is.
+    sigmas : float
+        All of them have to lie within so many errors.
+
+    Examples
+    --------
+    >>> print(Claims([farthest("mean", [1.1, 2.0], [1.0, 2.0], [0.1, 0.1], ["first", "second"])]))
+    holds   mean (farthest of 2: first)  1.10 ± 0.10  paper: 1 (exact); z = +1.0, |z| < 4
+    """
+    value, truth, error = (np.asarray(v, dtype=float) for v in (found, exact, errors))
+    usable = np.isfinite(error) & (error > 0.0) & np.isfinite(value)
+    z = np.divide(value - truth, error, out=np.full(value.shape, np.inf), where=usable)
+    at = int(np.argmax(np.abs(z)))
+    return Claim(f"{claim} (farthest of {len(z)}: {labels[at]})", f"{truth[at]:.6g} (exact)",
+                 float(value[at]), float(error[at]), bool(abs(z[at]) < sigmas),
+                 f"z = {z[at]:+.1f}, |z| < {sigmas:g}")
+
+
+def kolmogorov(law: ArrayLike) -> float:
+    """Kolmogorov's p-value: do draws follow a law?
+
+    Parameters
+    ----------
+    law : array (draws,)
+        The exact distribution function at every draw; uniform on [0, 1] if they do.
+
+    Examples
+    --------
+    >>> even = (np.arange(1000) + 0.5) / 1000
+    >>> kolmogorov(even) > 0.99, kolmogorov(even**1.2) < 0.001
+    (True, True)
+    """
+    from scipy.special import kolmogorov as tail
+
+    u = np.sort(np.asarray(law, dtype=float))
+    steps = np.arange(len(u) + 1) / len(u)
+    distance = max(np.abs(u - steps[1:]).max(), np.abs(u - steps[:-1]).max())
+    return float(tail(np.sqrt(len(u)) * distance))
 
 
 def markdown(claims: Iterable[Claim], judged: bool = True) -> str:
