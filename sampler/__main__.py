@@ -38,7 +38,9 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
         "fit", help="fit a measured file and choose the number of components",
         description="Fit FILE with every K asked for, and say which is favoured and which is not "
         "excluded. Columns: x, y and, if there is one, the standard deviation.",
-        epilog="Example: bayesmeas fit spectrum.csv --instrument peaks --shape gaussian "
+        epilog="Favoured is the model of fewest parameters within 1 nat of the lowest F, which "
+        "need not be the most probable one; not excluded is every model with p(model | data) >= "
+        "0.05, error included. Example: bayesmeas fit spectrum.csv --instrument peaks --shape gaussian "
         "--background linear --noise column --K 0:4 --out fit")
     fit.add_argument("file", metavar="FILE", help="CSV, TSV, xy, dat or NIST StRD table")
     fit.add_argument("--instrument", choices=INSTRUMENTS, help="peaks, or relaxation (required)")
