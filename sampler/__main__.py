@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 import traceback
@@ -20,6 +21,8 @@ from sampler.errors import InputError
 INSTRUMENTS = {"peaks": ("gaussian", "lorentzian", "pseudo_voigt"),
                "relaxation": ("exponential", "stretched")}
 BACKGROUNDS = ("none", "constant", "linear", "exponential")
+POSITIVE = re.compile(r"(peak\d*_width|component\d*_rate|sigma|noise_factor)")
+LARGE_K = 12
 NOISES = "column, a number, unknown or poisson"
 
 
@@ -40,8 +43,8 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
         "excluded. Columns: x, y and, if there is one, the standard deviation.",
         epilog="Favoured is the model of fewest parameters within 1 nat of the lowest F, which "
         "need not be the most probable one; not excluded is every model with p(model | data) >= "
-        "0.05, error included. Example: bayesmeas fit spectrum.csv --instrument peaks --shape gaussian "
-        "--background linear --noise column --K 0:4 --out fit")
+        "0.05, error included. Example: bayesmeas fit spectrum.csv --instrument peaks "
+        "--shape gaussian --background linear --noise column --K 0:4 --out fit")
     fit.add_argument("file", metavar="FILE", help="CSV, TSV, xy, dat or NIST StRD table")
     fit.add_argument("--instrument", choices=INSTRUMENTS, help="peaks, or relaxation (required)")
     fit.add_argument("--shape", default=None, help="one or several, separated by commas: "
@@ -103,7 +106,7 @@ def _fit(options: argparse.Namespace) -> int:
     bounds = _range(options.range)
     _required(options, bounds)
     shapes = _shapes(options)
-    changes = dict(_prior(text) for text in options.prior)
+    changes = _priors(options.prior)
     noise, noise_change = _noise(options.noise, changes)
     data = read_data(options.file, noise, x=options.x, y=options.y, sigma=options.sigma,
                      range=bounds)
@@ -118,6 +121,9 @@ def _fit(options: argparse.Namespace) -> int:
     print(f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}")
     for note in data.notes:
         print(f"  {note}")
+    if max(Ks) > LARGE_K:
+        print(f"warning: K up to {max(Ks)}: every component adds parameters and temperatures, "
+              f"and above {LARGE_K} a fit can take very long", file=sys.stderr)
     return _run_all(options, data, models, folder)
 
 
@@ -289,13 +295,31 @@ def _shapes(options: argparse.Namespace) -> list[str]:
     return shapes
 
 
-def _prior(text: str) -> tuple[str, Any]:
+def _priors(texts: list[str]) -> dict[str, Any]:
     from sampler.priors import from_text
 
-    name, equals, prior = text.partition("=")
-    if not equals or not name.strip():
-        raise InputError("--prior", repr(text), 'NAME=PRIOR, such as "peak_width=Uniform(0.1,2)"')
-    return name.strip(), from_text(prior, f"--prior {name.strip()}")
+    changes: dict[str, Any] = {}
+    for text in texts:
+        name, equals, prior = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise InputError("--prior", repr(text),
+                             'NAME=PRIOR, such as "peak_width=Uniform(0.1,2)"')
+        if name in changes:
+            raise InputError(f"--prior {name}", "given twice", "each name once")
+        changes[name] = from_text(prior, f"--prior {name}")
+        if POSITIVE.fullmatch(name) and not _positive(changes[name]):
+            raise InputError(f"--prior {name}", prior, "a prior on positive values",
+                             "let it begin above 0, such as Uniform(0.1,2)")
+    return changes
+
+
+def _positive(prior: Any) -> bool:
+    """Is every value that the prior allows above 0?"""
+    from sampler.priors import Beta, Fixed, Gamma, InverseGamma, support
+
+    if isinstance(prior, Fixed):
+        return prior.value > 0.0
+    return isinstance(prior, Beta | Gamma | InverseGamma) or support(prior)[0] > 0.0
 
 
 def _noise(text: str, changes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -320,6 +344,8 @@ def _check_run_options(options: argparse.Namespace) -> None:
         raise InputError("--sweeps", str(options.sweeps), "a whole number of 1 or more")
     if options.until is not None and not 0.0 < options.until < float("inf"):
         raise InputError("--until", str(options.until), "a wanted error of F in nats, > 0")
+    if options.out is not None and not options.out.strip():
+        raise InputError("--out", repr(options.out), "the name of a folder")
     if not 0 <= options.seed < 2**63:
         raise InputError("--seed", str(options.seed), "a whole number from 0 to 2**63 - 1")
 
@@ -372,7 +398,7 @@ def _concerns(model: Any, name: str) -> bool:
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    folder = Path(options.out or f"{Path(options.file).stem}_fit")
+    folder = Path(f"{Path(options.file).stem}_fit" if options.out is None else options.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

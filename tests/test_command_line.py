@@ -54,6 +54,20 @@ def refusal(argv: list[str], capsys: Capture) -> str:
     (["--prior", "component_size=1:2"], "received component_size, expected a parameter of the"),
     (["--prior", "component3_rate=1:2"], "--prior component3_rate: received given, expected a"),
     (["--prior", "component1_size=1:2"], "--prior component1_size: received given, expected a"),
+    (["--prior", "component_rate=1:2", "--prior", "component_rate=1:3"],
+     "--prior component_rate: received given twice, expected each name once"),
+    (["--prior", "component_rate=Uniform(0,2)"],
+     "--prior component_rate: received Uniform(0,2), expected a prior on positive values"),
+    (["--prior", "component1_rate=Normal(1,1)"], "expected a prior on positive values"),
+    (["--prior", "component_rate=-2"], "received -2, expected a prior on positive values"),
+    (["--noise", "unknown", "--prior", "sigma=-1:2"], "expected a prior on positive values"),
+    (["--noise", "unknown", "--prior", "noise_factor=0"], "expected a prior on positive values"),
+    (["--instrument", "peaks", "--prior", "peak2_width=0:1"],
+     "--prior peak2_width: received 0:1, expected a prior on positive values"),
+    (["--x", "2"], "x and y columns: received 'intensity' for both, expected two columns"),
+    (["--sigma", "delay_s"], "x and sigma columns: received 'delay_s' for both"),
+    (["--y", "3"], "y and sigma columns: received 'sigma' for both, expected two columns"),
+    (["--out", ""], "--out: received '', expected the name of a folder"),
     (["--x", "0"], "x column: received '0', expected one of delay_s, intensity, sigma"),
     (["--instrument", "spectrograph"], "invalid choice: 'spectrograph'"),
 ])
@@ -80,6 +94,36 @@ def test_the_first_bad_value_of_a_file_is_named(
     out = tmp_path / "out"
     assert sentence in refusal(["fit", str(path), *FIT[2:], "--out", str(out)], capsys)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("header", "more", "sentence"), [
+    ("t,t,dm", [], "x column: received 't', the name of 2 columns, expected a name of one column"),
+    ("t,m,m", ["--y", "m"], "y column: received 'm', the name of 2 columns, expected a name of"),
+    ("t,m,m", [], "such as --y 2"),
+])
+def test_a_name_of_two_columns_is_no_name(
+        header: str, more: list[str], sentence: str, capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text(COLUMNS.replace("t,m,dm", header), encoding="utf-8")
+    argv = ["fit", str(path), *FIT[2:], "--out", str(tmp_path / "out"), *more]
+    assert sentence in refusal(argv, capsys)
+    # By their numbers all three can be told apart; what is not used may be called anything.
+    assert main([*argv, "--x", "1", "--y", "2", "--sigma", "3", "--sweeps", "9"]) in (0, 1)
+
+
+def test_priors_on_positive_values_pass(capsys: Capture, tmp_path: Path) -> None:
+    for number, prior in enumerate(("LogUniform(0.1,9)", "Gamma(2,3)", "Normal(1,1,lo=0.01)",
+                                    "0.5")):
+        assert main([*FIT, "--sweeps", "9", "--prior", f"component_rate={prior}",
+                     "--out", str(tmp_path / str(number))]) in (0, 1)
+
+
+def test_many_components_are_warned_of(capsys: Capture, tmp_path: Path,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampler.__main__._run_all", lambda *_: 0)
+    for K, warned in (("0:12", False), ("13", True)):
+        assert main([*FIT, "--K", K, "--out", str(tmp_path / K[:2].strip(":"))]) == 0
+        assert ("warning: K up to 13" in capsys.readouterr().err) is warned
 
 
 def test_the_output_is_never_written_over_a_file(capsys: Capture, tmp_path: Path) -> None:
