@@ -1,18 +1,22 @@
 """``bayesmeas fit``, ``resume`` and ``show``: from a measured file to an answer.
 
 Exit codes: 0 done; 1 the answer rests on a run that cannot be trusted; 2 bad input; 70 internal
-error; 130 interrupted, with a valid partial run saved where counting had begun.
+error; 130 interrupted, with a valid partial run saved where counting had begun; 141 the reader of
+the output went away (a closed pipe), all files written.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import re
 import sys
 import time
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,19 +27,39 @@ INSTRUMENTS = {"peaks": ("gaussian", "lorentzian", "pseudo_voigt"),
 BACKGROUNDS = ("none", "constant", "linear", "exponential")
 POSITIVE = re.compile(r"(peak\d*_width|component\d*_rate|sigma|noise_factor)")
 LARGE_K = 12
+CLOSED_PIPE = 141      # as the shell reports a program that a closed pipe ended
 NOISES = "column, a number, unknown or poisson"
+
+
+# argparse's own refusals, as ours: field, received, expected.
+_COMPLAINTS = (
+    (r"argument (\S+): invalid int value: (.*)", r"\2", "a whole number"),
+    (r"argument (\S+): invalid float value: (.*)", r"\2", "a number"),
+    (r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)", r"\2", r"one of \3"),
+    (r"argument (\S+): expected one argument", "nothing", "a value"),
+    (r"argument (\S+): not allowed with argument (\S+)", "given", r"it without \2"),
+    (r"the following arguments are required: (.*)", "nothing", "a value"),
+    (r"(unrecognized arguments): (.*)", r"\2", "known options"),
+)
 
 
 class _Parser(argparse.ArgumentParser):
     """Refuses in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError("command line", message, f"see {self.prog} --help")
+        see = f"see {self.prog} --help"
+        for pattern, received, expected in _COMPLAINTS:
+            found = re.fullmatch(pattern, message)
+            if found:
+                raise InputError(found.expand(r"\1"), found.expand(received),
+                                 found.expand(expected), see)
+        raise InputError("command line", message, "what the help says", see)
 
 
 def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     """The command line, with all its help."""
     parser = _Parser(prog=prog, description="Which model, how many components, how certain.")
+    parser.add_argument("--version", action="version", version=f"{prog} {_version()}")
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=_Parser)
     fit = verbs.add_parser(
         "fit", help="fit a measured file and choose the number of components",
@@ -69,10 +93,13 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     length = fit.add_mutually_exclusive_group()
     length.add_argument("--sweeps", type=int, help="counted sweeps per chain")
     length.add_argument("--until", type=float, help="wanted error of F in nats (default 0.1)")
-    fit.add_argument("--seed", type=int, default=0, help="seed (default 0)")
+    fit.add_argument("--seed", type=int, default=0, help="seed (default 0); every model draws its "
+                     "own from it by its name, whichever others are asked for")
     fit.add_argument("--out", default=None, metavar="DIR",
                      help="folder for figures, table and runs (default: FILE's name + _fit)")
-    again = verbs.add_parser("resume", help="count more sweeps of a saved run")
+    again = verbs.add_parser("resume", help="count more sweeps of a saved run",
+        description="Count more sweeps of a saved run. The tables and figures of the fit that it "
+        "came from are not rewritten; show prints the longer run.")
     again.add_argument("run", metavar="RUN.npz")
     again.add_argument("--sweeps", type=int, required=True, help="further sweeps per chain")
     again.add_argument("--out", default=None, metavar="RUN.npz", help="default: the same file")
@@ -82,11 +109,23 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     return parser
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bayesian-measurement")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     try:
-        options = build_parser().parse_args(argv)
-        return {"fit": _fit, "resume": _resume, "show": _show}[options.verb](options)
+        return _run(argv)
+    except BrokenPipeError:
+        # The reader of our output went away (head).  What is still in the buffer has no reader.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
     except InputError as error:
         print(f"bayesmeas: {error}", file=sys.stderr)
         return 2
@@ -97,6 +136,14 @@ def main(argv: list[str] | None = None) -> int:
         traceback.print_exc()
         print("bayesmeas: internal error; please report it with the lines above", file=sys.stderr)
         return 70
+
+
+def _run(argv: list[str] | None) -> int:
+    try:
+        options = build_parser().parse_args(argv)
+        return {"fit": _fit, "resume": _resume, "show": _show}[options.verb](options)
+    finally:
+        sys.stdout.flush()
 
 
 def _fit(options: argparse.Namespace) -> int:
@@ -118,9 +165,9 @@ def _fit(options: argparse.Namespace) -> int:
               for label, shape, K in _labels(shapes, Ks)}
     _numbered_priors(models.values(), changes)
     folder = _folder(options)
-    print(f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}")
-    for note in data.notes:
-        print(f"  {note}")
+    head = f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}"
+    with suppress(BrokenPipeError):         # said again when the answer is printed
+        print("\n  ".join([head, *data.notes]))
     if max(Ks) > LARGE_K:
         print(f"warning: K up to {max(Ks)}: every component adds parameters and temperatures, "
               f"and above {LARGE_K} a fit can take very long", file=sys.stderr)
@@ -134,10 +181,11 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
 
     runs: dict[Any, Any] = {}
     interrupted = False
+    seeds = _seeds(models, _shapes(options)[0], options.seed)
     for i, (label, model) in enumerate(models.items()):
         length = {"sweeps": options.sweeps} if options.sweeps else {"until": options.until or 0.1}
         with _Progress(f"{_name(label)} ({i + 1} of {len(models)})") as progress:
-            runs[label] = sample(Posterior(model, data), seed=options.seed + i, progress=progress,
+            runs[label] = sample(Posterior(model, data), seed=seeds[label], progress=progress,
                                  **length)
         save_run(runs[label], folder / f"{_file_name(label)}.npz")
         if runs[label].stopped == "interrupted":
@@ -152,13 +200,6 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
     from sampler.report import draw_choice, draw_fit, draw_ladder, pressing, summary
 
     choice = choose(runs)
-    print(f"\n{choice}\n")
-    for label in choice.not_excluded:
-        print(f"== {_name(label)} ==\n{summary(runs[label])}\n")
-    for label in runs:
-        if label not in choice.not_excluded and runs[label].posterior.dimension:
-            for line in pressing(runs[label]):
-                print(f"{_name(label)}: {line}")
     for label in dict.fromkeys((choice.best, *choice.not_excluded)):
         if runs[label].posterior.dimension:
             _save(draw_fit(runs[label]), folder / f"fit_{_file_name(label)}")
@@ -166,6 +207,14 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
         _save(draw_ladder(runs[choice.best]), folder / f"ladder_{_file_name(choice.best)}")
     _save(draw_choice(choice), folder / "choice")
     _write_tables(choice, runs, folder)
+    # Printed last: a reader who goes away (head) loses no file.
+    print(f"\n{choice}\n")
+    for label in choice.not_excluded:
+        print(f"== {_name(label)} ==\n{summary(runs[label])}\n")
+    for label in runs:
+        if label not in choice.not_excluded and runs[label].posterior.dimension:
+            for line in pressing(runs[label]):
+                print(f"{_name(label)}: {line}")
     print(f"figures, table and runs are in {folder}/")
     return 0 if choice.certain else 1
 
@@ -198,15 +247,19 @@ def _resume(options: argparse.Namespace) -> int:
     from sampler.diagnostics import diagnose
     from sampler.report import summary
 
-    run = load_run(options.run)
+    run = load_run(_saved(options.run))
+    target = Path(options.run if options.out is None else options.out)
     if options.sweeps < 1:
         raise InputError("--sweeps", str(options.sweeps), "a whole number of 1 or more")
+    if target.suffix != ".npz" or target.is_dir():
+        raise InputError("--out", repr(str(target)), "the name of a file that ends in .npz")
     from sampler.exchange import resume
 
     with _Progress(Path(options.run).name) as progress:
         run = resume(run, options.sweeps, progress=progress)
-    save_run(run, options.out or options.run)
+    save_run(run, target)
     print(summary(run))
+    print(f"\n{target} is saved; tables and figures of a fit are not rewritten")
     return 130 if run.stopped == "interrupted" else int(not diagnose(run).trusted)
 
 
@@ -215,16 +268,39 @@ def _show(options: argparse.Namespace) -> int:
     from sampler.diagnostics import diagnose
     from sampler.report import draw_fit, summary
 
-    run = load_run(options.run)
+    if options.figure:
+        _figure_name(options.figure)
+    run = load_run(_saved(options.run))
+    if options.figure:
+        try:
+            draw_fit(run).savefig(options.figure)
+        except OSError as error:
+            raise InputError("--figure", repr(options.figure), "a file that can be written",
+                             str(error.strerror)) from None
     print(f"{run.chains} chains of {run.sweeps} sweeps after {run.burn_in} of burn-in, seed "
           f"{run.seed}, {len(run.betas)} rungs, stopped by {run.stopped}")
     print(summary(run))
-    if options.figure:
-        draw_fit(run).savefig(options.figure)
     return int(not diagnose(run).trusted)
 
 
 # ---- reading the options ----------------------------------------------------------------------
+
+
+def _saved(path: str) -> str:
+    if Path(path).is_dir():
+        runs = sorted(p.name for p in Path(path).glob("*.npz"))
+        raise InputError(path, "a folder", "a saved run (.npz)",
+                         f"such as {Path(path) / runs[0]}" if runs else "there is none in it")
+    return path
+
+
+def _figure_name(path: str) -> None:
+    from matplotlib.figure import Figure
+
+    known = sorted(Figure().canvas.get_supported_filetypes())
+    if Path(path).suffix[1:].lower() not in known:
+        raise InputError("--figure", repr(path),
+                         f"a name that ends in {', '.join(f'.{ending}' for ending in known)}")
 
 
 def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -> None:
@@ -253,7 +329,7 @@ def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -
 def _numbers_of_components(text: str | None) -> list[int]:
     if text is None:
         return []
-    wrong = InputError("--K", repr(text), "whole numbers of 0 or more, such as 0:4, 2 or 0,2,3")
+    wrong = InputError("--K", repr(text), "whole numbers from 0 to 100, such as 0:4, 2 or 0,2,3")
     try:
         if ":" in text:
             lo, hi = (int(v) for v in text.split(":"))
@@ -262,7 +338,10 @@ def _numbers_of_components(text: str | None) -> list[int]:
             Ks = [int(v) for v in text.split(",")]
     except ValueError:
         raise wrong from None
-    if not Ks or min(Ks) < 0 or max(Ks) > 100 or len(set(Ks)) != len(Ks):
+    if not Ks:
+        raise InputError("--K", repr(text), "FIRST:LAST such as 0:4",
+                         "the first is larger than the last")
+    if min(Ks) < 0 or max(Ks) > 100 or len(set(Ks)) != len(Ks):
         raise wrong
     return Ks
 
@@ -273,7 +352,9 @@ def _range(text: str | None) -> tuple[float, float] | None:
     try:
         lo, hi = (float(v) for v in text.split(":"))
     except ValueError:
-        lo, hi = 1.0, 0.0
+        raise InputError("--range", repr(text), "LO:HI, two numbers") from None
+    if lo != lo or hi != hi:
+        raise InputError("--range", repr(text), "LO:HI, two numbers", "nan is none")
     if not lo < hi:
         raise InputError("--range", repr(text), "LO:HI with LO < HI")
     return lo, hi
@@ -358,6 +439,17 @@ def _labels(shapes: list[str], Ks: list[int]) -> list[tuple[Any, str, int]]:
     return zero + [(f"{shape} K={K}", shape, K) for shape in shapes for K in Ks if K]
 
 
+def _seeds(labels: Iterable[Any], shape: str, seed: int) -> dict[Any, int]:
+    """The seed of each model: the first 63 bits of SHA-256 of ``SEED SHAPE K=K``, so that a model
+    is the same run whichever others are asked for (K = 0 has no shape)."""
+    out = {}
+    for label in labels:
+        name = label if isinstance(label, str) else f"{shape} K={label}" if label else "K=0"
+        digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+        out[label] = int.from_bytes(digest[:8], "big") >> 1
+    return out
+
+
 def _model(options: argparse.Namespace, data: Any, shape: str, K: int,
            changes: dict[str, Any]) -> Any:
     from sampler.instruments import peaks, relaxation
@@ -425,13 +517,16 @@ class _Progress:
             return
         self.shown = now
         left = (now - self.begin) * (total - done) / max(done, 1)
-        print(f"\r{self.title}: {words}, {done} of {total} sweeps, about {left:.0f} s left   ",
-              end="", file=sys.stderr, flush=True)
+        self._say(f"\r{self.title}: {words}, {done} of {total} sweeps, about {left:.0f} s left   ")
 
     def __exit__(self, *_: object) -> None:
         if self.shown:
-            print("\r" + " " * 78 + "\r", end="", file=sys.stderr, flush=True)
-        print(f"{self.title}: {time.monotonic() - self.begin:.1f} s", file=sys.stderr)
+            self._say("\r" + " " * 78 + "\r")
+        self._say(f"{self.title}: {time.monotonic() - self.begin:.1f} s\n")
+
+    def _say(self, text: str) -> None:
+        with suppress(BrokenPipeError):     # nobody reads it: no reason to end the fit
+            print(text, end="", file=sys.stderr, flush=True)
 
 
 def _save(figure: Any, stem: Path) -> None:

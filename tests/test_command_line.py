@@ -5,6 +5,7 @@ read and continued to the very bits of an uncut one; options reach what they nam
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,11 +42,16 @@ def refusal(argv: list[str], capsys: Capture) -> str:
      "--shape: received 'square', expected one of exponential, stretched"),
     (["--shape", "stretched,stretched"], "expected each shape once"),
     (["--until", "inf"], "--until: received inf"),
-    (["--sweeps", "many"], "argument --sweeps: invalid int value: 'many'"),
-    (["--sweeps", "9", "--until", "1"], "not allowed with argument"),
+    (["--sweeps", "many"], "--sweeps: received 'many', expected a whole number"),
+    (["--sweeps", "9", "--until", "1"], "received given, expected it without"),
     (["--seed", str(2**63)], f"--seed: received {2**63}"),
     (["--range", "1"], "--range: received '1', expected LO:HI"),
-    (["--range", "nan:3"], "--range: received 'nan:3', expected LO:HI"),
+    (["--range", "nan:3"], "--range: received 'nan:3', expected LO:HI, two numbers; nan"),
+    (["--range", "a:3"], "--range: received 'a:3', expected LO:HI, two numbers"),
+    (["--until", "soon"], "--until: received 'soon', expected a number"),
+    (["--sweeps"], "--sweeps: received nothing, expected a value"),
+    (["--colour", "red"], "unrecognized arguments: received --colour red, expected known options"),
+    (["--K", "4:0"], "--K: received '4:0', expected FIRST:LAST such as 0:4; the first is larger"),
     (["--range", "3:3"], "--range: received '3:3', expected LO:HI with LO < HI"),
     (["--prior", "component_rate=LogUniform(0,1)"], "LogUniform.lo: received 0"),
     (["--prior", "component_rate=Uniform(1,nan)"], "Uniform.hi: received nan"),
@@ -69,7 +75,7 @@ def refusal(argv: list[str], capsys: Capture) -> str:
     (["--y", "3"], "y and sigma columns: received 'sigma' for both, expected two columns"),
     (["--out", ""], "--out: received '', expected the name of a folder"),
     (["--x", "0"], "x column: received '0', expected one of delay_s, intensity, sigma"),
-    (["--instrument", "spectrograph"], "invalid choice: 'spectrograph'"),
+    (["--instrument", "spectrograph"], "--instrument: received 'spectrograph', expected one of"),
 ])
 def test_the_refusal_names_the_field_and_the_value(
         more: list[str], sentence: str, capsys: Capture, tmp_path: Path,
@@ -175,7 +181,11 @@ def test_help_and_nothing_at_all(capsys: Capture) -> None:
             main(argv)
         assert stop.value.code == 0
         assert "usage: bayesmeas" in capsys.readouterr().out
-    assert "bayesmeas --help" in refusal([], capsys)
+    assert "verb: received nothing, expected a value; see bayesmeas --help" in refusal([], capsys)
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert re.fullmatch(r"bayesmeas \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
 # ---- a fit --------------------------------------------------------------------------------------
@@ -234,7 +244,7 @@ def test_every_promised_file_is_there_and_no_other(small: Path) -> None:
 def test_show_prints_numbers_with_errors_and_units(small: Path, capsys: Capture) -> None:
     main(["show", str(small / "K1.npz")])
     out = capsys.readouterr().out
-    for words in ("4 chains of 1500 sweeps after 2000 of burn-in, seed 3", " +- ", "nats",
+    for words in ("4 chains of 1500 sweeps after 2000 of burn-in, seed ", " +- ", "nats",
                   "68 % credible", "95 % credible", "x in 'delay_s', y in 'intensity'",
                   "component_rate (each): log-uniform from 0.05 to 50"):
         assert words in out
