@@ -26,6 +26,9 @@ INSTRUMENTS = {"peaks": ("gaussian", "lorentzian", "pseudo_voigt"),
                "relaxation": ("exponential", "stretched")}
 BACKGROUNDS = ("none", "constant", "linear", "exponential")
 POSITIVE = re.compile(r"(peak\d*_width|component\d*_rate|sigma|noise_factor)")
+_SHAPE = rf"(({'|'.join(shape for known in INSTRUMENTS.values() for shape in known)})_)?K\d+"
+OURS = re.compile(rf"{_SHAPE}\.npz(\.previous)?|(fit|ladder)_{_SHAPE}\.(png|pdf)|"
+                  r"choice\.(png|pdf)|table\.(csv|json)")    # what a fit leaves in its folder
 LARGE_K = 12
 CLOSED_PIPE = 141      # as the shell reports a program that a closed pipe ended
 NOISES = "column, a number, unknown or poisson"
@@ -96,7 +99,10 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0, help="seed (default 0); every model draws its "
                      "own from it by its name, whichever others are asked for")
     fit.add_argument("--out", default=None, metavar="DIR",
-                     help="folder for figures, table and runs (default: FILE's name + _fit)")
+                     help="folder for figures, table and runs, new or empty (default: FILE's "
+                     "name + _fit)")
+    fit.add_argument("--overwrite", action="store_true",
+                     help="first remove the results of another fit from that folder")
     again = verbs.add_parser("resume", help="count more sweeps of a saved run",
         description="Count more sweeps of a saved run. The tables and figures of the fit that it "
         "came from are not rewritten; show prints the longer run.")
@@ -490,9 +496,19 @@ def _concerns(model: Any, name: str) -> bool:
 
 
 def _folder(options: argparse.Namespace) -> Path:
+    """A folder for this fit alone: results of two fits side by side would pass for one."""
     folder = Path(f"{Path(options.file).stem}_fit" if options.out is None else options.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        earlier = sorted(folder.iterdir())
+        foreign = next((p.name for p in earlier if p.is_dir() or not OURS.fullmatch(p.name)), "")
+        if foreign:
+            raise InputError("--out", f"{folder}, which holds {foreign}", "a new or empty folder")
+        if earlier and not options.overwrite:
+            raise InputError("--out", f"{folder}, which holds the results of another fit",
+                             "a new or empty folder", "--overwrite removes those results first")
+        for path in earlier:
+            path.unlink()
     except OSError as error:
         raise InputError("--out", str(folder), "a folder that can be written",
                          str(error.strerror)) from None

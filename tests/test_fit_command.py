@@ -264,10 +264,47 @@ def test_columns_by_name_and_number_and_error_bars(tmp_path: Path,
     answers = []
     for path, more in ((plain, []), (turned, ["--x", "t", "--y", "3", "--sigma", "e"]),
                        (turned, ["--x", "2", "--y", "a", "--sigma", "1"])):
-        main(["fit", path, *common, *more, "--out", str(tmp_path / "out")])
+        main(["fit", path, *common, *more, "--out", str(tmp_path / "out"), "--overwrite"])
         answers.append(json.loads((tmp_path / "out/table.json").read_text())["models"])
     capsys.readouterr()
     assert answers[0] == answers[1] == answers[2]
+
+
+def test_two_fits_never_share_a_folder(tmp_path: Path,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    short = [*FIT, "--sweeps", "50", "--out", str(out)]
+    main(swapped(short, "--K", "1,2"))
+    main(["resume", str(out / "K2.npz"), "--sweeps", "5"])
+    assert "tables and figures of a fit are not rewritten" in capsys.readouterr().out
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert {"K1.npz", "K2.npz", "K2.npz.previous", "choice.pdf"} <= set(before)
+    refused(short, ["--out", "holds the results of another fit", "--overwrite"], capsys)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    # A refused fit removes nothing, even with leave to do so.
+    refused([*swapped(short, "--noise", "loud"), "--overwrite"], ["--noise"], capsys)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert main([*short, "--overwrite"]) in (0, 1)
+    assert "K1.npz" in {p.name for p in out.iterdir()}
+    assert not [p.name for p in out.iterdir() if "K2" in p.name]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "K1.txt", "sawtooth_K1.npz", "table.json/"])
+def test_what_is_not_of_a_fit_is_never_removed(name: str, tmp_path: Path,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "K0.npz").write_text("old")
+    path = tmp_path / name.rstrip("/")
+    path.mkdir() if name.endswith("/") else path.write_text("mine")
+    refused([*FIT, "--out", str(tmp_path), "--overwrite"],
+            [f"which holds {name.rstrip('/')}", "a new or empty folder"], capsys)
+    assert path.exists()
+    assert (tmp_path / "K0.npz").read_text() == "old"
+
+
+def test_every_file_of_a_fit_is_known_as_one(fitted: tuple[Path, int, str]) -> None:
+    from sampler.__main__ import OURS
+
+    assert all(OURS.fullmatch(path.name) for path in fitted[0].iterdir())
 
 
 def test_a_prior_with_a_number_concerns_one_component(
