@@ -214,13 +214,16 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
     _save(draw_choice(choice), folder / "choice")
     _write_tables(choice, runs, folder)
     # Printed last: a reader who goes away (head) loses no file.
-    print(f"\n{choice}\n")
-    for label in choice.not_excluded:
+    pressed = {label: [f"{_name(label)}: {line}" for line in pressing(run)]
+               for label, run in runs.items() if run.posterior.dimension}
+    standing = choice.not_excluded          # the favoured one among them
+    print("\n".join(["", choice.verdict, *(s for v in standing for s in pressed.get(v, ()))]))
+    print(f"\n{choice.table}\n")
+    for label in standing:
         print(f"== {_name(label)} ==\n{summary(runs[label])}\n")
-    for label in runs:
-        if label not in choice.not_excluded and runs[label].posterior.dimension:
-            for line in pressing(runs[label]):
-                print(f"{_name(label)}: {line}")
+    for label in pressed:
+        if label not in standing and pressed[label]:
+            print("\n".join(pressed[label]))
     print(f"figures, table and runs are in {folder}/")
     return 0 if choice.certain else 1
 

@@ -83,8 +83,18 @@ class Choice:
                 return row
         raise KeyError(label)
 
+    @property
+    def verdict(self) -> str:
+        """The answer in words."""
+        return "\n".join(_verdict(self))
+
+    @property
+    def table(self) -> str:
+        """One line for each model, the two rules, and what to doubt."""
+        return "\n".join([*_table(self), *_rules(self), *_notes(self)])
+
     def __str__(self) -> str:
-        return "\n".join([*_verdict(self), "", *_table(self), *_rules(self), *_notes(self)])
+        return f"{self.verdict}\n\n{self.table}"
 
 
 def choose(runs: Mapping[Any, Run], *, within: float = 1.0, excluded: float = 0.05,
@@ -330,7 +340,8 @@ def _verdict(choice: Choice) -> list[str]:
     if choice.misfits:
         why = "; ".join(choice[choice.best].fit.failures)
         lines.append(f"None of these models describes the data ({why}); "
-                     "p below is conditional on that.")
+                     "p below is conditional on that. Try another shape, a background, more "
+                     "components, or a larger noise.")
     others = [_name(label) for label in choice.not_excluded if label != choice.best]
     verdict = f"{_name(choice.best)} favoured"
     if others:

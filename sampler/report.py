@@ -69,7 +69,7 @@ def summary(run: Run) -> str:
     lines += _parameter_table(run, draws)
     lines += ["", "priors (their bounds are part of the question; F depends on them):"]
     lines += [f"  {name}: {words}" for name, words in priors_in_words(run)]
-    pressed = pressing(run)
+    pressed = pressing(run, draws)
     lines += ["", *pressed] if pressed else []
     return "\n".join(lines)
 
@@ -137,16 +137,17 @@ def priors_in_words(run: Run) -> list[tuple[str, str]]:
     return list(out)
 
 
-def pressing(run: Run) -> list[str]:
-    """A sentence for each parameter whose posterior leans on a bound of its prior."""
+def pressing(run: Run, draws: Array | None = None) -> list[str]:
+    """A sentence for each parameter of the table whose posterior leans on a bound of its prior."""
+    draws = sorted_draws(run)[0] if draws is None else draws
     lines = []
     for i, (name, prior) in enumerate(run.posterior.priors.items()):
         lo, hi = support(prior)
         if not (math.isfinite(lo) and math.isfinite(hi)) or isinstance(prior, Bernoulli):
             continue
-        place = (run.draws[..., i] - lo) / (hi - lo)
+        place = (draws[..., i] - lo) / (hi - lo)
         if isinstance(prior, LogUniform):
-            place = np.log(run.draws[..., i] / lo) / math.log(hi / lo)
+            place = np.log(draws[..., i] / lo) / math.log(hi / lo)
         for share, bound in ((np.mean(place < 0.02), lo), (np.mean(place > 0.98), hi)):
             if share > 0.1:
                 lines.append(f"{name} presses on its prior bound {bound:g} "

@@ -270,6 +270,17 @@ def test_columns_by_name_and_number_and_error_bars(tmp_path: Path,
     assert answers[0] == answers[1] == answers[2]
 
 
+def test_a_prior_bound_that_matters_is_said_under_the_verdict(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """T1 is 2.2 s and the prior says 1 to 2 s: the fit leans on a rate of 0.5."""
+    main([*swapped(FIT, "--K", "0:1"), "--sweeps", "1000", "--out", str(tmp_path), "--prior",
+          "component_rate=Uniform(0.5,1)"])
+    lines = capsys.readouterr().out.splitlines()
+    verdict = next(i for i, line in enumerate(lines) if line.startswith("K=1 favoured"))
+    assert lines[verdict + 1].startswith("K=1: component1_rate presses on its prior bound 0.5")
+    assert verdict + 1 < next(i for i, line in enumerate(lines) if line.startswith("model "))
+
+
 def test_two_fits_never_share_a_folder(tmp_path: Path,
                                        capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"

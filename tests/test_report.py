@@ -78,6 +78,16 @@ def test_a_posterior_on_its_prior_wall_is_said() -> None:
     assert "presses" in summary(walled)
 
 
+def test_what_presses_is_what_the_table_shows() -> None:
+    """A peak at the wall in 16 % of the draws, under either number in half of these: in order of
+    centre, as in the table, it is peak 1 in all of them; by the sampler's numbers 8 % each."""
+    draws = np.tile([1.0, 2.0, 0.6, 0.8, 4.0, 0.7], (4, 100, 1))
+    draws[:, :8, 1] = 0.05
+    draws[:, 8:16, 4] = 0.05
+    (line,) = pressing(made_up(two_peaks(), draws))
+    assert line.startswith("peak1_center presses on its prior bound 0 (16% of the draws")
+
+
 def test_nothing_presses_where_nothing_does(run: Run) -> None:
     assert pressing(run) == []
 
