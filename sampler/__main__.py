@@ -85,7 +85,8 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     fit.add_argument("--prior", action="append", default=[], metavar="NAME=PRIOR",
                      help='for example "component_rate=LogUniform(0.03,300)" or '
                      '"peak_width=Uniform(0.1,2)"; repeatable; a name without its number means '
-                     "every component; also for the noise (sigma=...)")
+                     "every component; peak_width is the full width at half maximum (FWHM); "
+                     "also for the noise (sigma=...)")
     fit.add_argument("--K", default=None, help="numbers of components: 2, 0:4 or 0,2,3 (required)")
     fit.add_argument("--noise", default=None, help=f"{NOISES} (required)")
     fit.add_argument("--x", help="column of x, by name or number from 1")
@@ -321,6 +322,8 @@ def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -
     table = read_table(options.file)
     hint = f"{Path(options.file).name} has the columns {', '.join(table.names)}"
     if not options.instrument:
+        hint += _suggested(table.columns[table.column(options.x, 0, "x") or 0],
+                           table.columns[table.column(options.y, 1, "y") or 0])
         raise InputError("--instrument", "nothing", f"one of {', '.join(INSTRUMENTS)}", hint)
     if not options.noise:
         y = table.columns[table.column(options.y, 1, "y") or 0]
@@ -333,6 +336,22 @@ def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -
             hint += ": nothing says how large the noise is (--noise unknown infers it)"
         raise InputError("--noise", "nothing", NOISES, hint)
     raise InputError("--K", "nothing", "numbers of components such as 0:4, 2 or 0,2,3", hint)
+
+
+def _suggested(x: Any, y: Any) -> str:
+    """Which instrument the curve looks like, as one clause; nothing if it looks like neither."""
+    y = y[x.argsort(kind="stable")]
+    few = max(1, len(y) // 10)
+    first, last, spread = y[:few].mean(), y[-few:].mean(), y.max() - y.min()
+    if not spread > 0.0:                    # flat, or not a number somewhere
+        return ""
+    if y.max() - max(first, last) > 0.4 * spread:
+        return ": y has a hump between the ends, as a spectrum has (--instrument peaks)"
+    if x.min() >= 0.0 and abs(first - last) > 0.6 * spread:
+        way = "falls" if first > last else "rises"
+        return (f": y {way} from end to end over x >= 0, as relaxation does "
+                "(--instrument relaxation)")
+    return ""
 
 
 def _numbers_of_components(text: str | None) -> list[int]:

@@ -175,6 +175,25 @@ def test_a_missing_noise_is_answered_with_what_the_file_suggests(
     assert "column, a number, unknown or poisson" in sentence and hint in sentence
 
 
+HUMP = "t,m\n0,0.1\n1,0.2\n2,3\n3,0.3\n4,0.2\n"
+
+
+@pytest.mark.parametrize(("table", "hint"), [
+    (COLUMNS, "t, m, dm: y rises from end to end over x >= 0, as relaxation does (--instrument "),
+    ("t,m\n3,0.1\n0,5\n1,2\n2,0.5\n", "y falls from end to end over x >= 0, as relaxation does"),
+    (HUMP, "y has a hump between the ends, as a spectrum has (--instrument peaks)"),
+    ("t,m\n-1,5\n0,3\n1,1\n", "has the columns t, m."),
+    ("t,m\n0,1\n1,1\n", "has the columns t, m."),
+    ("t,m\n0,1\n1,nan\n", "has the columns t, m."),
+])
+def test_a_missing_instrument_is_answered_with_what_the_curve_looks_like(
+        table: str, hint: str, capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text(table, encoding="utf-8")
+    sentence = refusal(["fit", str(path), "--noise", "unknown", "--K", "1"], capsys)
+    assert "expected one of peaks, relaxation" in sentence and hint in sentence
+
+
 def test_help_and_nothing_at_all(capsys: Capture) -> None:
     for argv in (["--help"], ["fit", "--help"], ["show", "--help"], ["resume", "--help"]):
         with pytest.raises(SystemExit) as stop:
