@@ -1,17 +1,22 @@
 """``bayesmeas fit``, ``resume`` and ``show``: from a measured file to an answer.
 
 Exit codes: 0 done; 1 the answer rests on a run that cannot be trusted; 2 bad input; 70 internal
-error; 130 interrupted, with a valid partial run saved where counting had begun.
+error; 130 interrupted, with a valid partial run saved where counting had begun; 141 the reader of
+the output went away (a closed pipe), all files written.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
+import re
 import sys
 import time
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,26 +25,53 @@ from sampler.errors import InputError
 INSTRUMENTS = {"peaks": ("gaussian", "lorentzian", "pseudo_voigt"),
                "relaxation": ("exponential", "stretched")}
 BACKGROUNDS = ("none", "constant", "linear", "exponential")
+POSITIVE = re.compile(r"(peak\d*_width|component\d*_rate|sigma|noise_factor)")
+_SHAPE = rf"(({'|'.join(shape for known in INSTRUMENTS.values() for shape in known)})_)?K\d+"
+OURS = re.compile(rf"{_SHAPE}\.npz(\.previous)?|(fit|ladder)_{_SHAPE}\.(png|pdf)|"
+                  r"choice\.(png|pdf)|table\.(csv|json)")    # what a fit leaves in its folder
+LARGE_K = 12
+CLOSED_PIPE = 141      # as the shell reports a program that a closed pipe ended
 NOISES = "column, a number, unknown or poisson"
+
+
+# argparse's own refusals, as ours: field, received, expected.
+_COMPLAINTS = (
+    (r"argument (\S+): invalid int value: (.*)", r"\2", "a whole number"),
+    (r"argument (\S+): invalid float value: (.*)", r"\2", "a number"),
+    (r"argument (\S+): invalid choice: (.*) \(choose from (.*)\)", r"\2", r"one of \3"),
+    (r"argument (\S+): expected one argument", "nothing", "a value"),
+    (r"argument (\S+): not allowed with argument (\S+)", "given", r"it without \2"),
+    (r"the following arguments are required: (.*)", "nothing", "a value"),
+    (r"(unrecognized arguments): (.*)", r"\2", "known options"),
+)
 
 
 class _Parser(argparse.ArgumentParser):
     """Refuses in one sentence."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError("command line", message, f"see {self.prog} --help")
+        see = f"see {self.prog} --help"
+        for pattern, received, expected in _COMPLAINTS:
+            found = re.fullmatch(pattern, message)
+            if found:
+                raise InputError(found.expand(r"\1"), found.expand(received),
+                                 found.expand(expected), see)
+        raise InputError("command line", message, "what the help says", see)
 
 
 def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     """The command line, with all its help."""
     parser = _Parser(prog=prog, description="Which model, how many components, how certain.")
+    parser.add_argument("--version", action="version", version=f"{prog} {_version()}")
     verbs = parser.add_subparsers(dest="verb", required=True, parser_class=_Parser)
     fit = verbs.add_parser(
         "fit", help="fit a measured file and choose the number of components",
         description="Fit FILE with every K asked for, and say which is favoured and which is not "
         "excluded. Columns: x, y and, if there is one, the standard deviation.",
-        epilog="Example: bayesmeas fit spectrum.csv --instrument peaks --shape gaussian "
-        "--background linear --noise column --K 0:4 --out fit")
+        epilog="Favoured is the model of fewest parameters within 1 nat of the lowest F, which "
+        "need not be the most probable one; not excluded is every model with p(model | data) >= "
+        "0.05, error included. Example: bayesmeas fit spectrum.csv --instrument peaks "
+        "--shape gaussian --background linear --noise column --K 0:4 --out fit")
     fit.add_argument("file", metavar="FILE", help="CSV, TSV, xy, dat or NIST StRD table")
     fit.add_argument("--instrument", choices=INSTRUMENTS, help="peaks, or relaxation (required)")
     fit.add_argument("--shape", default=None, help="one or several, separated by commas: "
@@ -53,7 +85,8 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     fit.add_argument("--prior", action="append", default=[], metavar="NAME=PRIOR",
                      help='for example "component_rate=LogUniform(0.03,300)" or '
                      '"peak_width=Uniform(0.1,2)"; repeatable; a name without its number means '
-                     "every component; also for the noise (sigma=...)")
+                     "every component; peak_width is the full width at half maximum (FWHM); "
+                     "also for the noise (sigma=...)")
     fit.add_argument("--K", default=None, help="numbers of components: 2, 0:4 or 0,2,3 (required)")
     fit.add_argument("--noise", default=None, help=f"{NOISES} (required)")
     fit.add_argument("--x", help="column of x, by name or number from 1")
@@ -64,10 +97,16 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     length = fit.add_mutually_exclusive_group()
     length.add_argument("--sweeps", type=int, help="counted sweeps per chain")
     length.add_argument("--until", type=float, help="wanted error of F in nats (default 0.1)")
-    fit.add_argument("--seed", type=int, default=0, help="seed (default 0)")
+    fit.add_argument("--seed", type=int, default=0, help="seed (default 0); every model draws its "
+                     "own from it by its name, whichever others are asked for")
     fit.add_argument("--out", default=None, metavar="DIR",
-                     help="folder for figures, table and runs (default: FILE's name + _fit)")
-    again = verbs.add_parser("resume", help="count more sweeps of a saved run")
+                     help="folder for figures, table and runs, new or empty (default: FILE's "
+                     "name + _fit)")
+    fit.add_argument("--overwrite", action="store_true",
+                     help="first remove the results of another fit from that folder")
+    again = verbs.add_parser("resume", help="count more sweeps of a saved run",
+        description="Count more sweeps of a saved run. The tables and figures of the fit that it "
+        "came from are not rewritten; show prints the longer run.")
     again.add_argument("run", metavar="RUN.npz")
     again.add_argument("--sweeps", type=int, required=True, help="further sweeps per chain")
     again.add_argument("--out", default=None, metavar="RUN.npz", help="default: the same file")
@@ -77,11 +116,23 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     return parser
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bayesian-measurement")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     try:
-        options = build_parser().parse_args(argv)
-        return {"fit": _fit, "resume": _resume, "show": _show}[options.verb](options)
+        return _run(argv)
+    except BrokenPipeError:
+        # The reader of our output went away (head).  What is still in the buffer has no reader.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
     except InputError as error:
         print(f"bayesmeas: {error}", file=sys.stderr)
         return 2
@@ -94,6 +145,14 @@ def main(argv: list[str] | None = None) -> int:
         return 70
 
 
+def _run(argv: list[str] | None) -> int:
+    try:
+        options = build_parser().parse_args(argv)
+        return {"fit": _fit, "resume": _resume, "show": _show}[options.verb](options)
+    finally:
+        sys.stdout.flush()
+
+
 def _fit(options: argparse.Namespace) -> int:
     from sampler.files import read_data
 
@@ -101,7 +160,7 @@ def _fit(options: argparse.Namespace) -> int:
     bounds = _range(options.range)
     _required(options, bounds)
     shapes = _shapes(options)
-    changes = dict(_prior(text) for text in options.prior)
+    changes = _priors(options.prior)
     noise, noise_change = _noise(options.noise, changes)
     data = read_data(options.file, noise, x=options.x, y=options.y, sigma=options.sigma,
                      range=bounds)
@@ -113,9 +172,12 @@ def _fit(options: argparse.Namespace) -> int:
               for label, shape, K in _labels(shapes, Ks)}
     _numbered_priors(models.values(), changes)
     folder = _folder(options)
-    print(f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}")
-    for note in data.notes:
-        print(f"  {note}")
+    head = f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}"
+    with suppress(BrokenPipeError):         # said again when the answer is printed
+        print("\n  ".join([head, *data.notes]))
+    if max(Ks) > LARGE_K:
+        print(f"warning: K up to {max(Ks)}: every component adds parameters and temperatures, "
+              f"and above {LARGE_K} a fit can take very long", file=sys.stderr)
     return _run_all(options, data, models, folder)
 
 
@@ -126,10 +188,11 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
 
     runs: dict[Any, Any] = {}
     interrupted = False
+    seeds = _seeds(models, _shapes(options)[0], options.seed)
     for i, (label, model) in enumerate(models.items()):
         length = {"sweeps": options.sweeps} if options.sweeps else {"until": options.until or 0.1}
         with _Progress(f"{_name(label)} ({i + 1} of {len(models)})") as progress:
-            runs[label] = sample(Posterior(model, data), seed=options.seed + i, progress=progress,
+            runs[label] = sample(Posterior(model, data), seed=seeds[label], progress=progress,
                                  **length)
         save_run(runs[label], folder / f"{_file_name(label)}.npz")
         if runs[label].stopped == "interrupted":
@@ -144,13 +207,6 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
     from sampler.report import draw_choice, draw_fit, draw_ladder, pressing, summary
 
     choice = choose(runs)
-    print(f"\n{choice}\n")
-    for label in choice.not_excluded:
-        print(f"== {_name(label)} ==\n{summary(runs[label])}\n")
-    for label in runs:
-        if label not in choice.not_excluded and runs[label].posterior.dimension:
-            for line in pressing(runs[label]):
-                print(f"{_name(label)}: {line}")
     for label in dict.fromkeys((choice.best, *choice.not_excluded)):
         if runs[label].posterior.dimension:
             _save(draw_fit(runs[label]), folder / f"fit_{_file_name(label)}")
@@ -158,6 +214,17 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
         _save(draw_ladder(runs[choice.best]), folder / f"ladder_{_file_name(choice.best)}")
     _save(draw_choice(choice), folder / "choice")
     _write_tables(choice, runs, folder)
+    # Printed last: a reader who goes away (head) loses no file.
+    pressed = {label: [f"{_name(label)}: {line}" for line in pressing(run)]
+               for label, run in runs.items() if run.posterior.dimension}
+    standing = choice.not_excluded          # the favoured one among them
+    print("\n".join(["", choice.verdict, *(s for v in standing for s in pressed.get(v, ()))]))
+    print(f"\n{choice.table}\n")
+    for label in standing:
+        print(f"== {_name(label)} ==\n{summary(runs[label])}\n")
+    for label in pressed:
+        if label not in standing and pressed[label]:
+            print("\n".join(pressed[label]))
     print(f"figures, table and runs are in {folder}/")
     return 0 if choice.certain else 1
 
@@ -190,15 +257,19 @@ def _resume(options: argparse.Namespace) -> int:
     from sampler.diagnostics import diagnose
     from sampler.report import summary
 
-    run = load_run(options.run)
+    run = load_run(_saved(options.run))
+    target = Path(options.run if options.out is None else options.out)
     if options.sweeps < 1:
         raise InputError("--sweeps", str(options.sweeps), "a whole number of 1 or more")
+    if target.suffix != ".npz" or target.is_dir():
+        raise InputError("--out", repr(str(target)), "the name of a file that ends in .npz")
     from sampler.exchange import resume
 
     with _Progress(Path(options.run).name) as progress:
         run = resume(run, options.sweeps, progress=progress)
-    save_run(run, options.out or options.run)
+    save_run(run, target)
     print(summary(run))
+    print(f"\n{target} is saved; tables and figures of a fit are not rewritten")
     return 130 if run.stopped == "interrupted" else int(not diagnose(run).trusted)
 
 
@@ -207,16 +278,39 @@ def _show(options: argparse.Namespace) -> int:
     from sampler.diagnostics import diagnose
     from sampler.report import draw_fit, summary
 
-    run = load_run(options.run)
+    if options.figure:
+        _figure_name(options.figure)
+    run = load_run(_saved(options.run))
+    if options.figure:
+        try:
+            draw_fit(run).savefig(options.figure)
+        except OSError as error:
+            raise InputError("--figure", repr(options.figure), "a file that can be written",
+                             str(error.strerror)) from None
     print(f"{run.chains} chains of {run.sweeps} sweeps after {run.burn_in} of burn-in, seed "
           f"{run.seed}, {len(run.betas)} rungs, stopped by {run.stopped}")
     print(summary(run))
-    if options.figure:
-        draw_fit(run).savefig(options.figure)
     return int(not diagnose(run).trusted)
 
 
 # ---- reading the options ----------------------------------------------------------------------
+
+
+def _saved(path: str) -> str:
+    if Path(path).is_dir():
+        runs = sorted(p.name for p in Path(path).glob("*.npz"))
+        raise InputError(path, "a folder", "a saved run (.npz)",
+                         f"such as {Path(path) / runs[0]}" if runs else "there is none in it")
+    return path
+
+
+def _figure_name(path: str) -> None:
+    from matplotlib.figure import Figure
+
+    known = sorted(Figure().canvas.get_supported_filetypes())
+    if Path(path).suffix[1:].lower() not in known:
+        raise InputError("--figure", repr(path),
+                         f"a name that ends in {', '.join(f'.{ending}' for ending in known)}")
 
 
 def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -> None:
@@ -228,6 +322,8 @@ def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -
     table = read_table(options.file)
     hint = f"{Path(options.file).name} has the columns {', '.join(table.names)}"
     if not options.instrument:
+        hint += _suggested(table.columns[table.column(options.x, 0, "x") or 0],
+                           table.columns[table.column(options.y, 1, "y") or 0])
         raise InputError("--instrument", "nothing", f"one of {', '.join(INSTRUMENTS)}", hint)
     if not options.noise:
         y = table.columns[table.column(options.y, 1, "y") or 0]
@@ -242,10 +338,26 @@ def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -
     raise InputError("--K", "nothing", "numbers of components such as 0:4, 2 or 0,2,3", hint)
 
 
+def _suggested(x: Any, y: Any) -> str:
+    """Which instrument the curve looks like, as one clause; nothing if it looks like neither."""
+    y = y[x.argsort(kind="stable")]
+    few = max(1, len(y) // 10)
+    first, last, spread = y[:few].mean(), y[-few:].mean(), y.max() - y.min()
+    if not spread > 0.0:                    # flat, or not a number somewhere
+        return ""
+    if y.max() - max(first, last) > 0.4 * spread:
+        return ": y has a hump between the ends, as a spectrum has (--instrument peaks)"
+    if x.min() >= 0.0 and abs(first - last) > 0.6 * spread:
+        way = "falls" if first > last else "rises"
+        return (f": y {way} from end to end over x >= 0, as relaxation does "
+                "(--instrument relaxation)")
+    return ""
+
+
 def _numbers_of_components(text: str | None) -> list[int]:
     if text is None:
         return []
-    wrong = InputError("--K", repr(text), "whole numbers of 0 or more, such as 0:4, 2 or 0,2,3")
+    wrong = InputError("--K", repr(text), "whole numbers from 0 to 100, such as 0:4, 2 or 0,2,3")
     try:
         if ":" in text:
             lo, hi = (int(v) for v in text.split(":"))
@@ -254,7 +366,10 @@ def _numbers_of_components(text: str | None) -> list[int]:
             Ks = [int(v) for v in text.split(",")]
     except ValueError:
         raise wrong from None
-    if not Ks or min(Ks) < 0 or max(Ks) > 100 or len(set(Ks)) != len(Ks):
+    if not Ks:
+        raise InputError("--K", repr(text), "FIRST:LAST such as 0:4",
+                         "the first is larger than the last")
+    if min(Ks) < 0 or max(Ks) > 100 or len(set(Ks)) != len(Ks):
         raise wrong
     return Ks
 
@@ -265,7 +380,9 @@ def _range(text: str | None) -> tuple[float, float] | None:
     try:
         lo, hi = (float(v) for v in text.split(":"))
     except ValueError:
-        lo, hi = 1.0, 0.0
+        raise InputError("--range", repr(text), "LO:HI, two numbers") from None
+    if lo != lo or hi != hi:
+        raise InputError("--range", repr(text), "LO:HI, two numbers", "nan is none")
     if not lo < hi:
         raise InputError("--range", repr(text), "LO:HI with LO < HI")
     return lo, hi
@@ -287,13 +404,31 @@ def _shapes(options: argparse.Namespace) -> list[str]:
     return shapes
 
 
-def _prior(text: str) -> tuple[str, Any]:
+def _priors(texts: list[str]) -> dict[str, Any]:
     from sampler.priors import from_text
 
-    name, equals, prior = text.partition("=")
-    if not equals or not name.strip():
-        raise InputError("--prior", repr(text), 'NAME=PRIOR, such as "peak_width=Uniform(0.1,2)"')
-    return name.strip(), from_text(prior, f"--prior {name.strip()}")
+    changes: dict[str, Any] = {}
+    for text in texts:
+        name, equals, prior = (part.strip() for part in text.partition("="))
+        if not equals or not name:
+            raise InputError("--prior", repr(text),
+                             'NAME=PRIOR, such as "peak_width=Uniform(0.1,2)"')
+        if name in changes:
+            raise InputError(f"--prior {name}", "given twice", "each name once")
+        changes[name] = from_text(prior, f"--prior {name}")
+        if POSITIVE.fullmatch(name) and not _positive(changes[name]):
+            raise InputError(f"--prior {name}", prior, "a prior on positive values",
+                             "let it begin above 0, such as Uniform(0.1,2)")
+    return changes
+
+
+def _positive(prior: Any) -> bool:
+    """Is every value that the prior allows above 0?"""
+    from sampler.priors import Beta, Fixed, Gamma, InverseGamma, support
+
+    if isinstance(prior, Fixed):
+        return prior.value > 0.0
+    return isinstance(prior, Beta | Gamma | InverseGamma) or support(prior)[0] > 0.0
 
 
 def _noise(text: str, changes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -318,6 +453,8 @@ def _check_run_options(options: argparse.Namespace) -> None:
         raise InputError("--sweeps", str(options.sweeps), "a whole number of 1 or more")
     if options.until is not None and not 0.0 < options.until < float("inf"):
         raise InputError("--until", str(options.until), "a wanted error of F in nats, > 0")
+    if options.out is not None and not options.out.strip():
+        raise InputError("--out", repr(options.out), "the name of a folder")
     if not 0 <= options.seed < 2**63:
         raise InputError("--seed", str(options.seed), "a whole number from 0 to 2**63 - 1")
 
@@ -328,6 +465,17 @@ def _labels(shapes: list[str], Ks: list[int]) -> list[tuple[Any, str, int]]:
         return [(K, shapes[0], K) for K in Ks]
     zero = [(0, shapes[0], 0)] if 0 in Ks else []
     return zero + [(f"{shape} K={K}", shape, K) for shape in shapes for K in Ks if K]
+
+
+def _seeds(labels: Iterable[Any], shape: str, seed: int) -> dict[Any, int]:
+    """The seed of each model: the first 63 bits of SHA-256 of ``SEED SHAPE K=K``, so that a model
+    is the same run whichever others are asked for (K = 0 has no shape)."""
+    out = {}
+    for label in labels:
+        name = label if isinstance(label, str) else f"{shape} K={label}" if label else "K=0"
+        digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+        out[label] = int.from_bytes(digest[:8], "big") >> 1
+    return out
 
 
 def _model(options: argparse.Namespace, data: Any, shape: str, K: int,
@@ -370,9 +518,19 @@ def _concerns(model: Any, name: str) -> bool:
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    folder = Path(options.out or f"{Path(options.file).stem}_fit")
+    """A folder for this fit alone: results of two fits side by side would pass for one."""
+    folder = Path(f"{Path(options.file).stem}_fit" if options.out is None else options.out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        earlier = sorted(folder.iterdir())
+        foreign = next((p.name for p in earlier if p.is_dir() or not OURS.fullmatch(p.name)), "")
+        if foreign:
+            raise InputError("--out", f"{folder}, which holds {foreign}", "a new or empty folder")
+        if earlier and not options.overwrite:
+            raise InputError("--out", f"{folder}, which holds the results of another fit",
+                             "a new or empty folder", "--overwrite removes those results first")
+        for path in earlier:
+            path.unlink()
     except OSError as error:
         raise InputError("--out", str(folder), "a folder that can be written",
                          str(error.strerror)) from None
@@ -397,13 +555,16 @@ class _Progress:
             return
         self.shown = now
         left = (now - self.begin) * (total - done) / max(done, 1)
-        print(f"\r{self.title}: {words}, {done} of {total} sweeps, about {left:.0f} s left   ",
-              end="", file=sys.stderr, flush=True)
+        self._say(f"\r{self.title}: {words}, {done} of {total} sweeps, about {left:.0f} s left   ")
 
     def __exit__(self, *_: object) -> None:
         if self.shown:
-            print("\r" + " " * 78 + "\r", end="", file=sys.stderr, flush=True)
-        print(f"{self.title}: {time.monotonic() - self.begin:.1f} s", file=sys.stderr)
+            self._say("\r" + " " * 78 + "\r")
+        self._say(f"{self.title}: {time.monotonic() - self.begin:.1f} s\n")
+
+    def _say(self, text: str) -> None:
+        with suppress(BrokenPipeError):     # nobody reads it: no reason to end the fit
+            print(text, end="", file=sys.stderr, flush=True)
 
 
 def _save(figure: Any, stem: Path) -> None:

@@ -70,6 +70,8 @@ class Choice:
     not_excluded: tuple[Any, ...]
     doubtful: tuple[Any, ...]     # untrusted runs that the answer rests on
     misfits: bool                 # no model that is not excluded describes the data
+    within: float = 1.0           # the two rules, as in `choose`
+    excluded: float = 0.05
 
     @property
     def certain(self) -> bool:
@@ -82,8 +84,18 @@ class Choice:
                 return row
         raise KeyError(label)
 
+    @property
+    def verdict(self) -> str:
+        """The answer in words."""
+        return "\n".join(_verdict(self))
+
+    @property
+    def table(self) -> str:
+        """One line for each model, the two rules, and what to doubt."""
+        return "\n".join([*_table(self), *_rules(self), *_notes(self)])
+
     def __str__(self) -> str:
-        return "\n".join([*_verdict(self), "", *_table(self), *_notes(self)])
+        return f"{self.verdict}\n\n{self.table}"
 
 
 def choose(runs: Mapping[Any, Run], *, within: float = 1.0, excluded: float = 0.05,
@@ -143,7 +155,7 @@ def choose(runs: Mapping[Any, Run], *, within: float = 1.0, excluded: float = 0.
     return Choice(
         rows, rows[best].label, tuple(row.label for row in open_rows),
         tuple(row.label for i, row in enumerate(rows) if not row.trusted and rests_on[i]),
-        all(row.fit.failures for row in open_rows))
+        all(row.fit.failures for row in open_rows), within, excluded)
 
 
 def probabilities(F: Array, error: Array) -> tuple[Array, Array]:
@@ -329,7 +341,8 @@ def _verdict(choice: Choice) -> list[str]:
     if choice.misfits:
         why = "; ".join(choice[choice.best].fit.failures)
         lines.append(f"None of these models describes the data ({why}); "
-                     "p below is conditional on that.")
+                     "p below is conditional on that. Try another shape, a background, more "
+                     "components, or a larger noise.")
     others = [_name(label) for label in choice.not_excluded if label != choice.best]
     verdict = f"{_name(choice.best)} favoured"
     if others:
@@ -367,6 +380,14 @@ def _with_error(value: float, error: float) -> str:
         return f"{value:.2f} +- {error:.2f}"
     digits = min(max(2, 1 - math.floor(math.log10(error))), 5)
     return f"{value:.{digits}f} +- {error:.{digits}f}"
+
+
+def _rules(choice: Choice) -> list[str]:
+    """Two rules, not one: the favoured model need not be the most probable."""
+    if len(choice.rows) < 2:
+        return []
+    return [f"favoured: the fewest parameters within {choice.within:g} nat of the lowest F; not "
+            f"excluded: p >= {choice.excluded:g}, error included"]
 
 
 def _notes(choice: Choice) -> list[str]:

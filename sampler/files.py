@@ -33,11 +33,19 @@ class Table:
     notes: tuple[str, ...]    # what was recognised while reading
 
     def column(self, which: str | int | None, default: int | None, field: str) -> int | None:
-        """Index of a column given by name or by number from 1."""
+        """Index of a column given by name or by number from 1; a name must be of one column."""
+        if which is None and default is None:
+            return None
+        name = str(which) if default is None or which is not None else self.names[default]
+        if self.names.count(name) > 1:
+            raise InputError(f"{self.path}: {field} column", f"{name!r}, the name of "
+                             f"{self.names.count(name)} columns", "a name of one column",
+                             f"say which by its number, such as --{field} "
+                             f"{self.names.index(name) + 1}")
         if which is None:
             return default
-        if str(which) in self.names:
-            return self.names.index(str(which))
+        if name in self.names:
+            return self.names.index(name)
         try:
             number = int(str(which))
         except ValueError:
@@ -86,6 +94,7 @@ def read_data(path: str | Path, noise: Any, *, x: str | int | None = None,
                          "a third column with standard deviations, or --sigma",
                          "or say noise unknown, poisson or a number")
     used = [ix, iy] + ([column] if column is not None else [])
+    _distinct(table, used)
     keep = np.ones(table.columns.shape[1], dtype=bool)
     if range is not None:
         keep = (table.columns[ix] >= range[0]) & (table.columns[ix] <= range[1])
@@ -262,6 +271,15 @@ def _table(name: str, header: list[str], cells: list[tuple[int, list[str]]], dec
                 raise InputError(f"{name}, line {number}, {names[j]}",
                                  repr(cell[:40]), "a number") from None
     return Table(name, names, out.T.copy(), notes)
+
+
+def _distinct(table: Table, used: list[int]) -> None:
+    roles = ("x", "y", "sigma")
+    for k, i in enumerate(used):
+        if i in used[:k]:
+            raise InputError(f"{table.path}: {roles[used.index(i)]} and {roles[k]} columns",
+                             f"{table.names[i]!r} for both", "two columns",
+                             "name them with --x, --y and --sigma")
 
 
 def _finite(table: Table, used: list[int], keep: NDArray[np.bool_]) -> None:

@@ -65,11 +65,13 @@ def summary(run: Run) -> str:
     draws, key = sorted_draws(run)
     if key:
         lines.append(f"components sorted after sampling: {key}")
-    lines += [f"units: x in {data.x_label!r}, y in {data.y_label!r}", ""]
+    lines += [f"units: x in {data.x_label!r}, y in {data.y_label!r}", *_widths(run), ""]
     lines += _parameter_table(run, draws)
+    times = relaxation_times(run, draws)
+    lines += ["", *times] if times else []
     lines += ["", "priors (their bounds are part of the question; F depends on them):"]
     lines += [f"  {name}: {words}" for name, words in priors_in_words(run)]
-    pressed = pressing(run)
+    pressed = pressing(run, draws)
     lines += ["", *pressed] if pressed else []
     return "\n".join(lines)
 
@@ -86,6 +88,59 @@ def _parameter_table(run: Run, draws: Array) -> list[str]:
             for key in ("mean", "sd", "low68", "high68", "low95", "high95"))
         lines.append(f"{row['name']:<{width}}  {mean:>11}  {sd:>9}  {low68:>11} {high68:>11}  "
                      f"{low95:>11} {high95:>11}  {row['ess']:>7.0f}")
+    return lines
+
+
+def _widths(run: Run) -> list[str]:
+    """What is called the width of a line: conventions differ by a factor of 2.35."""
+    names = dict.fromkeys(
+        _short(term.names[term.formula.parameters.index("width")])
+        for block in run.posterior.blocks for term in block.model.terms
+        if term.formula.name in ("gaussian", "lorentzian", "pseudo_voigt"))
+    return [f"{name} is the full width at half maximum (FWHM), in units of x" for name in names]
+
+
+def _short(name: str) -> str:
+    """``peak_width`` for ``peak1_width``."""
+    match = COMPONENT.match(name)
+    return f"{match.group(1)}_{match.group(3)}" if match else name
+
+
+def relaxation_times(run: Run, draws: Array | None = None) -> list[str]:
+    """A sentence with 1/rate for each pure exponential component: T1, if it is a recovery.
+
+    Parameters
+    ----------
+    run : Run
+    draws : array (chains, sweeps, parameters), optional
+        Sorted as in the table, which is the default.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> from sampler import Data, Posterior, sample
+    >>> from sampler.instruments.relaxation import default_priors, relaxation
+    >>> data = Data([1, 2, 4, 8], [0.4, 0.6, 0.9, 1.0], noise=0.05, x_label="t (s)")
+    >>> model = relaxation(1, direction="recovery", **default_priors(data))
+    >>> relaxation_times(sample(Posterior(model, data), sweeps=500, seed=1))[0].split(":")[0]
+    'T1 = 1/component1_rate'
+    """
+    draws = sorted_draws(run)[0] if draws is None else draws
+    lines = []
+    for block in run.posterior.blocks:
+        for term in block.model.terms:
+            symbol = {"recovery": "T1", "exponential": "T"}.get(term.formula.name)
+            rate = term.names[-1]
+            if not symbol or not COMPONENT.match(rate) or rate not in run.posterior.names:
+                continue
+            time = 1.0 / draws[..., run.posterior.names.index(rate)]
+            mean, sd = float(time.mean()), float(time.std())
+            low, high = (_digits(float(v), sd) for v in np.quantile(time, [0.025, 0.975]))
+            lines.append(f"{symbol} = 1/{rate}: mean {_digits(mean, sd)}, sd {_digits(sd, sd)}, "
+                         f"95 % credible {low} to {high}, in units of x ({block.data.x_label!r})")
     return lines
 
 
@@ -128,8 +183,7 @@ def priors_in_words(run: Run) -> list[tuple[str, str]]:
     out: dict[tuple[str, str], None] = {}
     ordered = {name for group in run.posterior.orderings for name in group}
     for name, prior in run.posterior.priors.items():
-        match = COMPONENT.match(name)
-        short = f"{match.group(1)}_{match.group(3)} (each)" if match else name
+        short = f"{_short(name)} (each)" if COMPONENT.match(name) else name
         words = in_words(Ordered(prior) if name in ordered else prior)
         out[(short, words)] = None
     for name, value in run.posterior.fixed.items():
@@ -137,16 +191,17 @@ def priors_in_words(run: Run) -> list[tuple[str, str]]:
     return list(out)
 
 
-def pressing(run: Run) -> list[str]:
-    """A sentence for each parameter whose posterior leans on a bound of its prior."""
+def pressing(run: Run, draws: Array | None = None) -> list[str]:
+    """A sentence for each parameter of the table whose posterior leans on a bound of its prior."""
+    draws = sorted_draws(run)[0] if draws is None else draws
     lines = []
     for i, (name, prior) in enumerate(run.posterior.priors.items()):
         lo, hi = support(prior)
         if not (math.isfinite(lo) and math.isfinite(hi)) or isinstance(prior, Bernoulli):
             continue
-        place = (run.draws[..., i] - lo) / (hi - lo)
+        place = (draws[..., i] - lo) / (hi - lo)
         if isinstance(prior, LogUniform):
-            place = np.log(run.draws[..., i] / lo) / math.log(hi / lo)
+            place = np.log(draws[..., i] / lo) / math.log(hi / lo)
         for share, bound in ((np.mean(place < 0.02), lo), (np.mean(place > 0.98), hi)):
             if share > 0.1:
                 lines.append(f"{name} presses on its prior bound {bound:g} "

@@ -124,6 +124,11 @@ def test_not_excluded_counts_the_error(runs: dict[int, Run],
     far = {0: runs[0], 1: shifted(runs[1], F[0] - F[1] + off + 3.0)}
     assert choose(far).not_excluded == (0,)
     assert str(choose(far)).startswith("K=0 favoured, all others excluded.")
+    assert str(choose(far)).splitlines()[-1] == (
+        "favoured: the fewest parameters within 1 nat of the lowest F; not excluded: p >= 0.05, "
+        "error included")
+    assert "within 2 nat of the lowest F; not excluded: p >= 0.1," in str(
+        choose(far, within=2.0, excluded=0.1))
     assert str(choose(pair | {1: runs[1]})).splitlines()[0] == (
         "K=0 favoured, K=1 not excluded.")
 
@@ -225,6 +230,7 @@ def test_none_describes_the_data() -> None:
     found = choose(runs)
     assert found.misfits
     assert str(found).startswith("None of these models describes the data (residuals too large")
+    assert "Try another shape, a background, more components, or a larger noise." in str(found)
     assert "conditional on that" in str(found)
     right = choose(runs | {2: conjugate_run(polynomial(2, data), BETAS, 1000, 2)})
     assert not right.misfits and right.best == 2

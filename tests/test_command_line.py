@@ -5,6 +5,7 @@ read and continued to the very bits of an uncut one; options reach what they nam
 """
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,11 +42,16 @@ def refusal(argv: list[str], capsys: Capture) -> str:
      "--shape: received 'square', expected one of exponential, stretched"),
     (["--shape", "stretched,stretched"], "expected each shape once"),
     (["--until", "inf"], "--until: received inf"),
-    (["--sweeps", "many"], "argument --sweeps: invalid int value: 'many'"),
-    (["--sweeps", "9", "--until", "1"], "not allowed with argument"),
+    (["--sweeps", "many"], "--sweeps: received 'many', expected a whole number"),
+    (["--sweeps", "9", "--until", "1"], "received given, expected it without"),
     (["--seed", str(2**63)], f"--seed: received {2**63}"),
     (["--range", "1"], "--range: received '1', expected LO:HI"),
-    (["--range", "nan:3"], "--range: received 'nan:3', expected LO:HI"),
+    (["--range", "nan:3"], "--range: received 'nan:3', expected LO:HI, two numbers; nan"),
+    (["--range", "a:3"], "--range: received 'a:3', expected LO:HI, two numbers"),
+    (["--until", "soon"], "--until: received 'soon', expected a number"),
+    (["--sweeps"], "--sweeps: received nothing, expected a value"),
+    (["--colour", "red"], "unrecognized arguments: received --colour red, expected known options"),
+    (["--K", "4:0"], "--K: received '4:0', expected FIRST:LAST such as 0:4; the first is larger"),
     (["--range", "3:3"], "--range: received '3:3', expected LO:HI with LO < HI"),
     (["--prior", "component_rate=LogUniform(0,1)"], "LogUniform.lo: received 0"),
     (["--prior", "component_rate=Uniform(1,nan)"], "Uniform.hi: received nan"),
@@ -54,8 +60,22 @@ def refusal(argv: list[str], capsys: Capture) -> str:
     (["--prior", "component_size=1:2"], "received component_size, expected a parameter of the"),
     (["--prior", "component3_rate=1:2"], "--prior component3_rate: received given, expected a"),
     (["--prior", "component1_size=1:2"], "--prior component1_size: received given, expected a"),
+    (["--prior", "component_rate=1:2", "--prior", "component_rate=1:3"],
+     "--prior component_rate: received given twice, expected each name once"),
+    (["--prior", "component_rate=Uniform(0,2)"],
+     "--prior component_rate: received Uniform(0,2), expected a prior on positive values"),
+    (["--prior", "component1_rate=Normal(1,1)"], "expected a prior on positive values"),
+    (["--prior", "component_rate=-2"], "received -2, expected a prior on positive values"),
+    (["--noise", "unknown", "--prior", "sigma=-1:2"], "expected a prior on positive values"),
+    (["--noise", "unknown", "--prior", "noise_factor=0"], "expected a prior on positive values"),
+    (["--instrument", "peaks", "--prior", "peak2_width=0:1"],
+     "--prior peak2_width: received 0:1, expected a prior on positive values"),
+    (["--x", "2"], "x and y columns: received 'intensity' for both, expected two columns"),
+    (["--sigma", "delay_s"], "x and sigma columns: received 'delay_s' for both"),
+    (["--y", "3"], "y and sigma columns: received 'sigma' for both, expected two columns"),
+    (["--out", ""], "--out: received '', expected the name of a folder"),
     (["--x", "0"], "x column: received '0', expected one of delay_s, intensity, sigma"),
-    (["--instrument", "spectrograph"], "invalid choice: 'spectrograph'"),
+    (["--instrument", "spectrograph"], "--instrument: received 'spectrograph', expected one of"),
 ])
 def test_the_refusal_names_the_field_and_the_value(
         more: list[str], sentence: str, capsys: Capture, tmp_path: Path,
@@ -80,6 +100,36 @@ def test_the_first_bad_value_of_a_file_is_named(
     out = tmp_path / "out"
     assert sentence in refusal(["fit", str(path), *FIT[2:], "--out", str(out)], capsys)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("header", "more", "sentence"), [
+    ("t,t,dm", [], "x column: received 't', the name of 2 columns, expected a name of one column"),
+    ("t,m,m", ["--y", "m"], "y column: received 'm', the name of 2 columns, expected a name of"),
+    ("t,m,m", [], "such as --y 2"),
+])
+def test_a_name_of_two_columns_is_no_name(
+        header: str, more: list[str], sentence: str, capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text(COLUMNS.replace("t,m,dm", header), encoding="utf-8")
+    argv = ["fit", str(path), *FIT[2:], "--out", str(tmp_path / "out"), *more]
+    assert sentence in refusal(argv, capsys)
+    # By their numbers all three can be told apart; what is not used may be called anything.
+    assert main([*argv, "--x", "1", "--y", "2", "--sigma", "3", "--sweeps", "9"]) in (0, 1)
+
+
+def test_priors_on_positive_values_pass(capsys: Capture, tmp_path: Path) -> None:
+    for number, prior in enumerate(("LogUniform(0.1,9)", "Gamma(2,3)", "Normal(1,1,lo=0.01)",
+                                    "0.5")):
+        assert main([*FIT, "--sweeps", "9", "--prior", f"component_rate={prior}",
+                     "--out", str(tmp_path / str(number))]) in (0, 1)
+
+
+def test_many_components_are_warned_of(capsys: Capture, tmp_path: Path,
+                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampler.__main__._run_all", lambda *_: 0)
+    for K, warned in (("0:12", False), ("13", True)):
+        assert main([*FIT, "--K", K, "--out", str(tmp_path / K[:2].strip(":"))]) == 0
+        assert ("warning: K up to 13" in capsys.readouterr().err) is warned
 
 
 def test_the_output_is_never_written_over_a_file(capsys: Capture, tmp_path: Path) -> None:
@@ -125,13 +175,36 @@ def test_a_missing_noise_is_answered_with_what_the_file_suggests(
     assert "column, a number, unknown or poisson" in sentence and hint in sentence
 
 
+HUMP = "t,m\n0,0.1\n1,0.2\n2,3\n3,0.3\n4,0.2\n"
+
+
+@pytest.mark.parametrize(("table", "hint"), [
+    (COLUMNS, "t, m, dm: y rises from end to end over x >= 0, as relaxation does (--instrument "),
+    ("t,m\n3,0.1\n0,5\n1,2\n2,0.5\n", "y falls from end to end over x >= 0, as relaxation does"),
+    (HUMP, "y has a hump between the ends, as a spectrum has (--instrument peaks)"),
+    ("t,m\n-1,5\n0,3\n1,1\n", "has the columns t, m."),
+    ("t,m\n0,1\n1,1\n", "has the columns t, m."),
+    ("t,m\n0,1\n1,nan\n", "has the columns t, m."),
+])
+def test_a_missing_instrument_is_answered_with_what_the_curve_looks_like(
+        table: str, hint: str, capsys: Capture, tmp_path: Path) -> None:
+    path = tmp_path / "curve.csv"
+    path.write_text(table, encoding="utf-8")
+    sentence = refusal(["fit", str(path), "--noise", "unknown", "--K", "1"], capsys)
+    assert "expected one of peaks, relaxation" in sentence and hint in sentence
+
+
 def test_help_and_nothing_at_all(capsys: Capture) -> None:
     for argv in (["--help"], ["fit", "--help"], ["show", "--help"], ["resume", "--help"]):
         with pytest.raises(SystemExit) as stop:
             main(argv)
         assert stop.value.code == 0
         assert "usage: bayesmeas" in capsys.readouterr().out
-    assert "bayesmeas --help" in refusal([], capsys)
+    assert "verb: received nothing, expected a value; see bayesmeas --help" in refusal([], capsys)
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert re.fullmatch(r"bayesmeas \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
 # ---- a fit --------------------------------------------------------------------------------------
@@ -190,7 +263,7 @@ def test_every_promised_file_is_there_and_no_other(small: Path) -> None:
 def test_show_prints_numbers_with_errors_and_units(small: Path, capsys: Capture) -> None:
     main(["show", str(small / "K1.npz")])
     out = capsys.readouterr().out
-    for words in ("4 chains of 1500 sweeps after 2000 of burn-in, seed 3", " +- ", "nats",
+    for words in ("4 chains of 1500 sweeps after 2000 of burn-in, seed ", " +- ", "nats",
                   "68 % credible", "95 % credible", "x in 'delay_s', y in 'intensity'",
                   "component_rate (each): log-uniform from 0.05 to 50"):
         assert words in out

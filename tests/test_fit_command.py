@@ -48,7 +48,7 @@ BAD = {
     "no noise": (without(FIT, "--noise"), ["--noise", "unknown", "poisson"]),
     "no K": (without(FIT, "--K"), ["--K"]),
     "K below zero": (swapped(FIT, "--K", "-1"), ["--K", "-1"]),
-    "K backwards": (swapped(FIT, "--K", "3:1"), ["--K", "3:1"]),
+    "K backwards": (swapped(FIT, "--K", "3:1"), ["--K", "3:1", "first is larger than the last"]),
     "K in words": (swapped(FIT, "--K", "many"), ["--K", "many"]),
     "K twice": (swapped(FIT, "--K", "1,1"), ["--K", "1,1"]),
     "shape": (swapped(FIT, "--shape", "sawtooth"), ["--shape", "sawtooth", "exponential"]),
@@ -80,6 +80,10 @@ BAD = {
     "direction": ([*PEAKS, "--direction", "decay"], ["--direction"]),
     "out": (swapped(FIT, "--out", "/dev/null/x"), ["--out", "/dev/null/x"]),
     "show nothing": (["show", "no_such.npz"], ["no_such.npz"]),
+    "show a folder": (["show", "."], [".: received a folder, expected a saved run"]),
+    "show a figure of no kind": (["show", "x.npz", "--figure", "f.xyz"],
+                                 ["--figure: received 'f.xyz'", ".pdf", ".png", ".svg"]),
+    "resume into no run": (["resume", T1, "--sweeps", "5", "--out", "x.txt"], [Path(T1).name]),
     "show a table": (["show", T1], [Path(T1).name]),
     "resume none": (["resume", "no_such.npz", "--sweeps", "5"], ["no_such.npz"]),
 }
@@ -197,6 +201,47 @@ def test_show_and_resume_work_on_the_saved_run(
     assert main(["show", str(longer)]) in (0, 1)
     assert "4 chains of 3500 sweeps" in capsys.readouterr().out
     assert main(["resume", str(saved), "--sweeps", "0"]) == 2
+    assert main(["resume", str(saved), "--sweeps", "9", "--out", "x.txt"]) == 2
+    assert "a file that ends in .npz" in capsys.readouterr().err
+    assert main(["show", str(saved), "--figure", str(tmp_path / "none/fit.png")]) == 2
+    assert "--figure: received" in capsys.readouterr().err
+    assert main(["show", str(folder)]) == 2
+    assert "K0.npz" in capsys.readouterr().err
+
+
+def test_a_reader_who_goes_away_ends_it_quietly(fitted: tuple[Path, int, str],
+                                                tmp_path: Path) -> None:
+    """What `| head -1` does, at its worst: nobody ever reads.  Files come first."""
+    out = tmp_path / "out"
+    for argv in (["show", str(fitted[0] / "exponential_K1.npz")], ["fit", "--help"],
+                 [*FIT, "--sweeps", "200", "--out", str(out)]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([sys.executable, "-m", "sampler", *argv], stdout=writer, cwd=ROOT,
+                              stderr=subprocess.PIPE, text=True, check=False)
+        os.close(writer)
+        # argparse itself forgives a help text that nobody reads.
+        assert done.returncode == 141 or (argv[-1] == "--help" and done.returncode == 0)
+        assert "Traceback" not in done.stderr
+        assert "BrokenPipe" not in done.stderr
+    for name in ("K1.npz", "table.json", "table.csv", "choice.png", "fit_K1.pdf"):
+        assert (out / name).stat().st_size > 100
+
+
+def test_a_model_is_the_same_run_whichever_others_are_asked_for(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from sampler.checkpoint import load_run
+
+    common = ["--sweeps", "50", "--seed", "3"]
+    main([*FIT, *common, "--out", str(tmp_path / "one")])
+    main([*swapped(FIT, "--K", "2,1"), *common, "--out", str(tmp_path / "two")])
+    main([*FIT, *common, "--shape", "stretched,exponential", "--out", str(tmp_path / "shapes")])
+    one, two, three = (load_run(tmp_path / name) for name in (
+        "one/K1.npz", "two/K1.npz", "shapes/exponential_K1.npz"))
+    assert one.draws.tobytes() == two.draws.tobytes() == three.draws.tobytes()
+    seeds = {run.seed for run in (one, load_run(tmp_path / "two/K2.npz"),
+                                  load_run(tmp_path / "shapes/stretched_K1.npz"))}
+    assert len(seeds) == 3
 
 
 def test_equal_seeds_print_equal_numbers(tmp_path: Path,
@@ -219,10 +264,58 @@ def test_columns_by_name_and_number_and_error_bars(tmp_path: Path,
     answers = []
     for path, more in ((plain, []), (turned, ["--x", "t", "--y", "3", "--sigma", "e"]),
                        (turned, ["--x", "2", "--y", "a", "--sigma", "1"])):
-        main(["fit", path, *common, *more, "--out", str(tmp_path / "out")])
+        main(["fit", path, *common, *more, "--out", str(tmp_path / "out"), "--overwrite"])
         answers.append(json.loads((tmp_path / "out/table.json").read_text())["models"])
     capsys.readouterr()
     assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_prior_bound_that_matters_is_said_under_the_verdict(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """T1 is 2.2 s and the prior says 1 to 2 s: the fit leans on a rate of 0.5."""
+    main([*swapped(FIT, "--K", "0:1"), "--sweeps", "1000", "--out", str(tmp_path), "--prior",
+          "component_rate=Uniform(0.5,1)"])
+    lines = capsys.readouterr().out.splitlines()
+    verdict = next(i for i, line in enumerate(lines) if line.startswith("K=1 favoured"))
+    assert lines[verdict + 1].startswith("K=1: component1_rate presses on its prior bound 0.5")
+    assert verdict + 1 < next(i for i, line in enumerate(lines) if line.startswith("model "))
+
+
+def test_two_fits_never_share_a_folder(tmp_path: Path,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    short = [*FIT, "--sweeps", "50", "--out", str(out)]
+    main(swapped(short, "--K", "1,2"))
+    main(["resume", str(out / "K2.npz"), "--sweeps", "5"])
+    assert "tables and figures of a fit are not rewritten" in capsys.readouterr().out
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert {"K1.npz", "K2.npz", "K2.npz.previous", "choice.pdf"} <= set(before)
+    refused(short, ["--out", "holds the results of another fit", "--overwrite"], capsys)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    # A refused fit removes nothing, even with leave to do so.
+    refused([*swapped(short, "--noise", "loud"), "--overwrite"], ["--noise"], capsys)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
+    assert main([*short, "--overwrite"]) in (0, 1)
+    assert "K1.npz" in {p.name for p in out.iterdir()}
+    assert not [p.name for p in out.iterdir() if "K2" in p.name]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "K1.txt", "sawtooth_K1.npz", "table.json/"])
+def test_what_is_not_of_a_fit_is_never_removed(name: str, tmp_path: Path,
+                                               capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "K0.npz").write_text("old")
+    path = tmp_path / name.rstrip("/")
+    path.mkdir() if name.endswith("/") else path.write_text("mine")
+    refused([*FIT, "--out", str(tmp_path), "--overwrite"],
+            [f"which holds {name.rstrip('/')}", "a new or empty folder"], capsys)
+    assert path.exists()
+    assert (tmp_path / "K0.npz").read_text() == "old"
+
+
+def test_every_file_of_a_fit_is_known_as_one(fitted: tuple[Path, int, str]) -> None:
+    from sampler.__main__ import OURS
+
+    assert all(OURS.fullmatch(path.name) for path in fitted[0].iterdir())
 
 
 def test_a_prior_with_a_number_concerns_one_component(

@@ -25,7 +25,9 @@ from sampler import (
     shapes,
     summary,
 )
-from sampler.report import parameter_rows, pressing, sorted_draws
+from sampler.instruments.relaxation import relaxation
+from sampler.priors import LogUniform
+from sampler.report import parameter_rows, pressing, relaxation_times, sorted_draws
 
 X = np.linspace(0.0, 6.0, 60)
 Y = np.exp(-((X - 2.0) ** 2) / 0.5) + 0.6 * np.exp(-((X - 4.0) ** 2) / 0.3) + 0.02 * np.cos(40 * X)
@@ -76,6 +78,52 @@ def test_a_posterior_on_its_prior_wall_is_said() -> None:
     walled = sample(two_peaks(width=(0.3, 0.6)), 600, burn_in=600, seed=1)
     assert any("peak1_width presses on its prior bound 0.6" in line for line in pressing(walled))
     assert "presses" in summary(walled)
+
+
+def test_the_width_is_said_to_be_the_full_width_at_half_maximum(run: Run) -> None:
+    said = "peak_width is the full width at half maximum (FWHM), in units of x"
+    assert summary(run).count(said) == 1
+    line = Posterior(Model.single(shapes.linear, offset=(0, 1), slope=(-1, 1)), Data(
+        X, Y, noise=0.5))
+    assert "FWHM" not in summary(sample(line, 50, burn_in=50))
+
+
+def test_relaxation_times_are_those_of_the_draws() -> None:
+    """Two recoveries, their numbers exchanged in every other draw: T1 of either, in the order of
+    the table; none for a stretched component or a background."""
+    T = np.random.default_rng(5).gamma(400.0, [[0.005], [0.0005]], (2, 400)).T.reshape(4, 100, 2)
+    draws = np.empty((4, 100, 5))
+    draws[..., 0], draws[..., 1], draws[..., 3] = 1.0, 0.5, 0.6
+    draws[..., 2], draws[..., 4] = 1 / T[..., 0], 1 / T[..., 1]
+    draws[:, ::2] = draws[:, ::2][..., [0, 3, 4, 1, 2]]
+    model = relaxation(2, "exponential", "recovery", offset=(0, 2), amplitude=(0, 1),
+                       rate=LogUniform(0.01, 100))
+    data = Data([0.0, 1.0, 2.0, 3.0], [0.0, 0.5, 0.8, 0.9], noise=0.1, x_label="delay (s)")
+    lines = relaxation_times(made_up(Posterior(model, data), draws))
+    assert len(lines) == 2
+    for line, name, values in zip(lines, ("component1_rate", "component2_rate"),
+                                  (T[..., 0], T[..., 1]), strict=True):
+        assert line.startswith(f"T1 = 1/{name}: ") and "'delay (s)'" in line
+        found = [float(v) for v in re.findall(r"(?:mean|sd|credible|to) ([\d.]+)", line)]
+        assert found == pytest.approx(
+            [values.mean(), values.std(), *np.quantile(values, [0.025, 0.975])],
+            abs=0.06 * values.std())        # two digits of the sd are printed
+    assert all(line in summary(made_up(Posterior(model, data), draws)) for line in lines)
+    stretched = relaxation(1, "stretched", offset=(0, 2), amplitude=(0, 1), rate=(0.1, 1),
+                           stretching=(0, 1))
+    base = Model.single(shapes.exponential, "background_", amplitude=(0, 1), rate=(0.1, 1))
+    for other, size in ((stretched, 4), (base, 2)):
+        assert relaxation_times(made_up(Posterior(other, data), np.full((4, 9, size), 0.5))) == []
+
+
+def test_what_presses_is_what_the_table_shows() -> None:
+    """A peak at the wall in 16 % of the draws, under either number in half of these: in order of
+    centre, as in the table, it is peak 1 in all of them; by the sampler's numbers 8 % each."""
+    draws = np.tile([1.0, 2.0, 0.6, 0.8, 4.0, 0.7], (4, 100, 1))
+    draws[:, :8, 1] = 0.05
+    draws[:, 8:16, 4] = 0.05
+    (line,) = pressing(made_up(two_peaks(), draws))
+    assert line.startswith("peak1_center presses on its prior bound 0 (16% of the draws")
 
 
 def test_nothing_presses_where_nothing_does(run: Run) -> None:
