@@ -219,6 +219,8 @@ def _comparison(name: str, claims: list[Any]) -> str:
         tracked = {c.claim: c for c in import_module(f"experiments.{name}").check(load(name))}
     except FileNotFoundError:
         return "tracked results: none yet"
+    except TypeError:       # fields that the Result has now and the file has not, or the reverse
+        return "tracked results: of another layout, not compared"
     same, apart = True, []
     for claim in claims:
         old = tracked.get(claim.claim)
