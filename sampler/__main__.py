@@ -16,9 +16,8 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from sampler.errors import InputError
 
@@ -173,8 +172,7 @@ def _fit(options: argparse.Namespace) -> int:
     _numbered_priors(models.values(), changes)
     folder = _folder(options)
     head = f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}"
-    with suppress(BrokenPipeError):         # said again when the answer is printed
-        print("\n  ".join([head, *data.notes]))
+    _say("\n  ".join([head, *data.notes]) + "\n", sys.stdout)
     if max(Ks) > LARGE_K:
         print(f"warning: K up to {max(Ks)}: every component adds parameters and temperatures, "
               f"and above {LARGE_K} a fit can take very long", file=sys.stderr)
@@ -555,16 +553,22 @@ class _Progress:
             return
         self.shown = now
         left = (now - self.begin) * (total - done) / max(done, 1)
-        self._say(f"\r{self.title}: {words}, {done} of {total} sweeps, about {left:.0f} s left   ")
+        _say(f"\r{self.title}: {words}, {done} of {total} sweeps, about {left:.0f} s left   ",
+             sys.stderr)
 
     def __exit__(self, *_: object) -> None:
         if self.shown:
-            self._say("\r" + " " * 78 + "\r")
-        self._say(f"{self.title}: {time.monotonic() - self.begin:.1f} s\n")
+            _say("\r" + " " * 78 + "\r", sys.stderr)
+        _say(f"{self.title}: {time.monotonic() - self.begin:.1f} s\n", sys.stderr)
 
-    def _say(self, text: str) -> None:
-        with suppress(BrokenPipeError):     # nobody reads it: no reason to end the fit
-            print(text, end="", file=sys.stderr, flush=True)
+
+def _say(text: str, stream: TextIO) -> None:
+    """Print at once.  That nobody reads it (a closed pipe) is no reason to end a fit before its
+    files are written; the answer itself ends with that."""
+    try:
+        print(text, end="", file=stream, flush=True)
+    except BrokenPipeError:
+        return
 
 
 def _save(figure: Any, stem: Path) -> None:
