@@ -238,7 +238,9 @@ def test_a_model_is_the_same_run_whichever_others_are_asked_for(
     main([*FIT, *common, "--shape", "stretched,exponential", "--out", str(tmp_path / "shapes")])
     one, two, three = (load_run(tmp_path / name) for name in (
         "one/K1.npz", "two/K1.npz", "shapes/exponential_K1.npz"))
-    assert one.draws.tobytes() == two.draws.tobytes() == three.draws.tobytes()
+    assert one.seed == two.seed == three.seed
+    for other in (two, three):                  # another seed differs in the first digit
+        assert other.draws == pytest.approx(one.draws, rel=1e-9)
     seeds = {run.seed for run in (one, load_run(tmp_path / "two/K2.npz"),
                                   load_run(tmp_path / "shapes/stretched_K1.npz"))}
     assert len(seeds) == 3
