@@ -19,7 +19,7 @@ from typing import Any
 
 from experiments import EXPERIMENTS, STORED
 
-HANDED_ON = ("fit", "resume", "show")
+HANDED_ON = ("fit", "resume", "show", "--version")
 WIRING_CHECK = "a wiring check, not a result: few sweeps, nothing is judged"
 
 

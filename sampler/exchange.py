@@ -544,8 +544,8 @@ def buffers(problem: Any, parameters: int, replicas: int) -> tuple[Any, Any]:
         np.zeros(replicas), np.arange(replicas))
     work = cpu.Work(
         aligned_zeros((columns,)), aligned_zeros((points,)), np.zeros(len(problem.law)),
-        np.zeros(parameters + len(problem.fixed)), np.zeros(64), np.zeros(parameters),
-        np.zeros(parameters))
+        aligned_zeros((parameters + len(problem.fixed),)), aligned_zeros((64,)),
+        aligned_zeros((parameters,)), aligned_zeros((parameters,)))
     return chain, work
 
 

@@ -29,6 +29,7 @@ from sampler.priors import (
 
 Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+APART = 128  # doubles between any two arrays of the kernels
 LANES = 8  # points are padded to full vectors of doubles (64 bytes)
 # How a parameter is moved.
 WALK, LINEAR, FLIP = range(3)
@@ -213,10 +214,15 @@ def _aligned(values: Array) -> Array:
 
 
 def aligned_zeros(shape: tuple[int, ...], values: Array | None = None) -> Array:
-    """A zeroed array (or a copy of ``values``) whose first element is aligned to 64 bytes."""
+    """A zeroed array (or a copy of ``values``) whose first element is aligned to 64 bytes.
+
+    Unused memory lies on both sides: where two arrays are nearer than a few vectors, a compiled
+    loop takes them for overlapping and runs point by point, with other last digits, so that equal
+    runs would differ by where their memory happens to lie.
+    """
     size = math.prod(shape)
-    raw = np.zeros(size + LANES)
-    skip = (-raw.ctypes.data % 64) // 8
+    raw = np.zeros(size + LANES + 2 * APART)
+    skip = APART + (-raw.ctypes.data % 64) // 8
     out = raw[skip:skip + size].reshape(shape)
     if values is not None:
         out[...] = values
