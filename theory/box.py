@@ -4,8 +4,8 @@ y = a x + n or y = a x + b + n, n_i ~ N(0, s^2), a and b uniform on boxes.  The 
 integrals into error functions: F~ of the slope alone is a logarithm of two of them, F~ of slope
 and offset the logarithm of the probability that a correlated normal pair falls into a rectangle.
 `derivation` lets sympy do the integral; the numbers come from the same integral in the coordinates
-of `theory.walls`, which keep their digits where the estimate lies far outside the box (a test proves
-the two equal).
+of `theory.walls`, which keep their digits where the estimate lies far outside the box (a test
+proves the two equal).
 """
 
 from __future__ import annotations

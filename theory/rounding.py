@@ -6,7 +6,7 @@ them with error-free products and sums (Dekker 1971; Ogita, Rump and Oishi, SIAM
 
     error_bound = 1e-12 S max(1, 1e-5 max|y| / s),     S = 1 + sum of |terms of F|,
 
-tested against mpmath; columns that are nearly dependent add 1e-5 times the `condition` of the scaled
+tested against mpmath; columns that are nearly dependent add 1e-5 times the `condition` of scaled
 columns to the maximum.  Where the bound passes 1e-6 nats the function that was called says so in a
 `theory.errors.PrecisionWarning`.
 """
@@ -24,7 +24,7 @@ from theory.errors import PrecisionWarning
 Array = NDArray[np.float64]
 
 
-def residual(design: Array, y: Array, theta: Array) -> Array:
+def residual(design: Array, y: Array, theta: Any) -> Array:
     """y - X theta, as if computed with twice the digits and rounded once.
 
     Parameters

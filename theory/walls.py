@@ -5,7 +5,7 @@ the residuals keep their digits even if the estimate lies a million standard dev
 For a slope and an offset the offset follows the valley of the energy, t = db + tilt da, which makes
 the energy a sum and leaves the correlation to the limits of t:
 
-    U = least + (g_a da + h_a da^2 / 2) + (g_t t + h_t t^2 / 2),    low + tilt da < t < high + tilt da.
+    U = least + (g_a da + h_a da^2 / 2) + (g_t t + h_t t^2 / 2), low + tilt da < t < high + tilt da.
 
 The quadratures sum positive terms over the part of the box that counts.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -262,7 +263,7 @@ def grid(low: float, high: float, cuts: Any = (), panels: int = 32) -> tuple[Arr
     """
     inner = np.unique(np.clip(np.asarray([low, *cuts, high], dtype=float), low, high))
     parts = [np.linspace(a, b, panels // 2 + 1) if b - a > 0.1 * (high - low) else
-             np.linspace(a, b, 5) for a, b in zip(inner[:-1], inner[1:], strict=True)]
+             np.linspace(a, b, 5) for a, b in pairwise(inner)]
     edges = np.unique(np.concatenate(parts))
     nodes, weights = _nodes(32)
     half = 0.5 * np.diff(edges)[:, None]
