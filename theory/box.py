@@ -3,8 +3,9 @@ r"""Exact Bayes free energy of a straight line with box priors.
 y = a x + n or y = a x + b + n, n_i ~ N(0, s^2), a and b uniform on boxes.  The walls turn normal
 integrals into error functions: F~ of the slope alone is a logarithm of two of them, F~ of slope
 and offset the logarithm of the probability that a correlated normal pair falls into a rectangle.
-`derivation` lets sympy do the integral; the numbers are a rewriting of the same result that keeps
-its digits where the estimate lies outside the box (a test proves the two equal).
+`derivation` lets sympy do the integral; the numbers come from the same integral in the coordinates
+of `theory.walls`, which keep their digits where the estimate lies far outside the box (a test
+proves the two equal).
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive
+from theory.errors import DomainError, ValidityWarning, finite, positive
+from theory.rounding import condition, error_bound, residual, tell
+from theory.walls import Valley, moments, valley
+from theory.walls import acceptance as acceptance_between_walls
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -104,6 +108,7 @@ class BoxLine:
     estimate: Array      # least squares, (a,) or (a, b)
     hessian: Array       # of U: X^T X / s^2
     minimum: float       # U at the least squares estimate
+    ground: Valley       # U about the lowest point of the boxes
 
     def __init__(self, x: ArrayLike, y: ArrayLike, noise: float, slope: Interval,
                  offset: Interval | None = None) -> None:
@@ -114,15 +119,31 @@ class BoxLine:
         boxes = [_interval("slope", slope)] + ([_interval("offset", offset)] if offset else [])
         X = np.stack([columns, np.ones(len(columns))][:len(boxes)], axis=1)
         estimate, _, rank, _ = np.linalg.lstsq(X, data, rcond=None)
-        if rank < len(boxes):
+        if rank < len(boxes) or condition(X) > 1e14:
             raise DomainError("x", "positions that cannot determine the parameters",
                               f"{len(boxes)} different nonzero positions" if len(boxes) > 1
                               else "a nonzero position")
-        r = data - X @ estimate
+        estimate = estimate + np.linalg.lstsq(X, residual(X, data, estimate), rcond=None)[0]
+        r = residual(X, data, estimate) / s
+        hessian = X.T @ X / s**2
+        if not np.isfinite(r @ r + np.sum(hessian) + np.sum(np.square(data / s))):
+            raise DomainError("y", "data or noise whose squares pass the range of float64",
+                              "numbers of a common size", "choose other units")
         for name, value in (("x", columns), ("y", data), ("noise", s), ("slope", boxes[0]),
                             ("offset", boxes[1] if offset else None), ("estimate", estimate),
-                            ("hessian", X.T @ X / s**2), ("minimum", float(r @ r) / (2 * s**2))):
+                            ("hessian", hessian), ("minimum", 0.5 * float(r @ r)),
+                            ("ground", valley(X, data, s, *np.transpose(boxes)))):
             object.__setattr__(self, name, value)
+
+    @property
+    def boxes(self) -> list[Interval]:
+        """The boxes of the parameters, in their order."""
+        return [self.slope] + ([self.offset] if self.offset else [])
+
+    @property
+    def design(self) -> Array:
+        """Columns x and, with an offset, 1."""
+        return np.stack([self.x, np.ones(len(self.x))][:len(self.boxes)], axis=1)
 
 
 def _interval(field: str, box: Any) -> Interval:
@@ -143,7 +164,8 @@ def free_energy(line: BoxLine) -> float:
     -------
     float
     """
-    return reduced_free_energy(line) + 0.5 * len(line.y) * math.log(2 * math.pi * line.noise**2)
+    constant = len(line.y) * math.log(line.noise * math.sqrt(2 * math.pi))
+    return _moments(line, 1.0, "free_energy")[0] + constant
 
 
 def reduced_free_energy(line: BoxLine, beta: float = 1.0) -> float:
@@ -166,7 +188,7 @@ def reduced_free_energy(line: BoxLine, beta: float = 1.0) -> float:
     ...     * math.erf(math.sqrt(0.5))), 12)
     True
     """
-    return _moments(line, _beta(beta))[0]
+    return _moments(line, _beta(beta), "reduced_free_energy")[0]
 
 
 def mean_energy(line: BoxLine, beta: float = 1.0) -> float:
@@ -217,7 +239,7 @@ def wide_limit(line: BoxLine, beta: float = 1.0) -> float:
 
     Warns
     -----
-    UserWarning
+    ValidityWarning
         If a wall lies within four posterior standard deviations of the estimate, where the
         neglected part passes about 1e-4 nats and soon decides the answer.
 
@@ -229,20 +251,21 @@ def wide_limit(line: BoxLine, beta: float = 1.0) -> float:
     """
     b = float(positive("beta", finite("beta", beta, 0)))
     covariance = np.linalg.inv(b * line.hessian)
-    boxes = [line.slope] + ([line.offset] if line.offset else [])
-    for name, (lo, hi), value, variance in zip(("slope", "offset"), boxes, line.estimate,
+    for name, (lo, hi), value, variance in zip(("slope", "offset"), line.boxes, line.estimate,
                                                np.diag(covariance), strict=False):
         sigmas = min(hi - value, value - lo) / math.sqrt(variance)
         if sigmas < 4:
-            warnings.warn(f"the wall of the {name} is {sigmas:.1f} posterior standard deviations "
-                          "from its estimate: the wide limit does not hold", stacklevel=2)
+            warnings.warn(f"wide_limit: the wall of the {name} is {sigmas:.1f} posterior standard "
+                          "deviations from its estimate; reduced_free_energy is exact",
+                          ValidityWarning, stacklevel=2)
     return _wide(line, b)
 
 
 def _wide(line: BoxLine, beta: float) -> float:
-    boxes = [line.slope] + ([line.offset] if line.offset else [])
-    return (beta * line.minimum + sum(math.log(hi - lo) for lo, hi in boxes)
-            + 0.5 * float(np.linalg.slogdet(beta * line.hessian / (2 * math.pi))[1]))
+    # det H from the parts of the valley, which do not cancel for positions far from zero.
+    parts = [line.ground.slope, *([line.ground.offset] if line.ground.offset else [])]
+    return (beta * line.minimum + sum(math.log(hi - lo) for lo, hi in line.boxes)
+            + 0.5 * sum(math.log(beta * p.curvature / (2 * math.pi)) for p in parts))
 
 
 def rectangle_probability(line: BoxLine, beta: float = 1.0) -> float:
@@ -303,121 +326,23 @@ def acceptance(line: BoxLine, beta1: float, beta2: float) -> float:
     hot, cold = _beta(beta1, "beta1"), _beta(beta2, "beta2")
     if not hot < cold:
         raise DomainError("beta1", f"{hot} with beta2 = {cold}", "beta1 < beta2")
-    centre, (lo, hi) = float(line.estimate[0]), line.slope
-    root = math.sqrt(cold * line.hessian[0, 0])
-    # Where the tail of the cold rung bends: at the estimate, on its own scale, at the near wall.
-    near = min(abs(lo - centre), abs(hi - centre))
-    bends = [0.0, *(sign * r for r in (near, 1 / root, 3 / root, 9 / root) for sign in (-1, 1))]
-    a, weight = _grid(lo, hi, [centre + r for r in bends])
-    energy = 0.5 * line.hessian[0, 0] * (a - centre) ** 2
-    weight = weight * np.exp(-hot * (energy - energy.min()))
-    r = np.abs(a - centre)
-    inside = _log_mass(root * (np.maximum(centre - r, lo) - centre),
-                       root * (np.minimum(centre + r, hi) - centre))
-    everything = _log_mass(np.array(root * (lo - centre)), np.array(root * (hi - centre)))
-    return float(2.0 * (weight @ -np.expm1(inside - everything)) / weight.sum())
+    return acceptance_between_walls(line.ground.slope, hot, cold)
 
 
 def _beta(beta: float, name: str = "beta") -> float:
     return float(positive(name, finite(name, beta, 0), zero=True))
 
 
-def _moments(line: BoxLine, beta: float) -> tuple[float, float, float]:
-    """F~, <U> and Var U by Gauss-Legendre quadrature over the part of the boxes that counts.
-
-    The closed form loses all its digits where a box is small, or far from the estimate, in
-    units of the posterior; a sum of positive terms does not.
-    """
-    h, centre = line.hessian, line.estimate
-    lo, hi = line.slope
-    if line.offset is None:
-        a, weight = _grid(*_reach(lo, hi, centre[0], beta * h[0, 0]))
-        energy = 0.5 * h[0, 0] * (a - centre[0]) ** 2
-        volume = hi - lo
-    else:
-        # Outer a, inner b; the inner interval follows the conditional posterior of b.
-        low, high = line.offset
-        tilt = h[0, 1] / h[1, 1]
-        rest = h[0, 0] - h[0, 1] * tilt          # precision of a once b is free to follow
-        bends = [centre[0] + (centre[1] - wall) / tilt for wall in line.offset if tilt]
-        layer = 1.0 / (abs(tilt) * math.sqrt(beta * h[1, 1])) if tilt and beta else math.inf
-        cuts = [bend + f * layer for bend in bends for f in (-6, -2, 0, 2, 6)
-                if math.isfinite(layer)]
-        first = _profile_reach(line, beta)
-        a, outer = _grid(*first, cuts)
-        follow = centre[1] - tilt * (a - centre[0])
-        left, right = _reach(low, high, follow, beta * h[1, 1])
-        nodes, weights = _nodes(96)
-        half = 0.5 * (right - left)[:, None]
-        b = left[:, None] + half * (nodes + 1.0)
-        energy = (0.5 * rest * (a[:, None] - centre[0]) ** 2
-                  + 0.5 * h[1, 1] * (b - follow[:, None]) ** 2)
-        weight = outer[:, None] * half * weights
-        volume = (hi - lo) * (high - low)
-    least = float(energy.min())
-    p = weight * np.exp(-beta * (energy - least))
-    total = float(p.sum())
-    mean = float((p * energy).sum()) / total
-    variance = float((p * (energy - mean) ** 2).sum()) / total
-    return (beta * (line.minimum + least) + math.log(volume) - math.log(total),
-            line.minimum + mean, variance)
-
-
-def _reach(lo: Any, hi: Any, centre: Any, precision: float) -> tuple[Any, Any]:
-    """The part of [lo, hi] where a normal density is above e^-50 of its largest value there."""
-    if precision == 0.0:
-        lo, hi, _ = np.broadcast_arrays(lo, hi, centre)
-        return lo, hi
-    mode = np.clip(centre, lo, hi)
-    r = np.sqrt((mode - centre) ** 2 + 100.0 / precision)
-    return np.maximum(lo, centre - r), np.minimum(hi, centre + r)
-
-
-def _profile_reach(line: BoxLine, beta: float) -> tuple[float, float]:
-    """The part of the slope's box where the energy, least over the offset, is within reach."""
-    lo, hi = line.slope
-    if beta == 0.0:
-        return lo, hi
-    h, centre = line.hessian, line.estimate
-
-    def energy(a: Array) -> Array:
-        """U - U_min at the best offset within its box; convex in a."""
-        assert line.offset is not None
-        b = np.clip(centre[1] - h[0, 1] / h[1, 1] * (a - centre[0]), *line.offset) - centre[1]
-        d = a - centre[0]
-        return np.asarray(0.5 * (h[0, 0] * d * d + 2 * h[0, 1] * d * b + h[1, 1] * b * b))
-
-    for _ in range(60):                 # shrink onto the part below the bar, a tenth at most
-        a = np.linspace(lo, hi, 1001)
-        u = beta * energy(a)
-        kept = np.flatnonzero(u < u.min() + 50.0)
-        left, right = a[max(kept[0] - 1, 0)], a[min(kept[-1] + 1, 1000)]
-        if right - left > 0.9 * (hi - lo):
-            break
-        lo, hi = left, right
-    return float(lo), float(hi)
-
-
-def _grid(lo: Any, hi: Any, cuts: Any = (), panels: int = 24) -> tuple[Array, Array]:
-    """Nodes and weights on [lo, hi], in panels that end at every cut."""
-    edges = np.union1d(np.linspace(float(lo), float(hi), panels + 1),
-                       np.clip(np.asarray(cuts, dtype=float), float(lo), float(hi)))
-    nodes, weights = _nodes(32)
-    half = 0.5 * np.diff(edges)[:, None]
-    return ((edges[:-1, None] + half * (nodes + 1.0)).ravel(), (half * weights).ravel())
-
-
-@cache
-def _nodes(count: int) -> tuple[Array, Array]:
-    return np.polynomial.legendre.leggauss(count)
-
-
-def _log_mass(left: Array, right: Array) -> Array:
-    """ln P(left < z < right) of a standard normal, from the tail that keeps its digits."""
-    from scipy.special import log_ndtr
-
-    flip = left > 0.0
-    low, high = np.where(flip, -right, left), np.where(flip, -left, right)
-    with np.errstate(divide="ignore"):
-        upper, lower = log_ndtr(high), log_ndtr(low)
-        return np.asarray(upper + np.log(-np.expm1(np.minimum(lower - upper, 0.0))))
+def _moments(line: BoxLine, beta: float, function: str = "") -> tuple[float, float, float]:
+    """F~, <U> and Var U; the closed form of `derivation` loses all its digits where a box is
+    small, or far from the estimate, in units of the posterior, and `theory.walls` does not."""
+    log_integral, mean, variance = moments(line.ground, beta)
+    log_volume = sum(math.log(hi - lo) for lo, hi in line.boxes)
+    lowest = beta * line.ground.least
+    if function:
+        constant = len(line.y) * abs(math.log(line.noise * math.sqrt(2 * math.pi)))
+        terms = abs(lowest) + abs(log_volume) + abs(log_integral)
+        tell(function, error_bound(terms + (constant if function == "free_energy" else 0.0),
+                                   float(np.max(np.abs(line.y))) / line.noise,
+                                   condition(line.design)), level=4)
+    return lowest + log_volume - log_integral, line.ground.least + mean, variance

@@ -1,4 +1,4 @@
-"""The one exception of the border: what was received, what was expected, what to do."""
+"""The one exception of the border, and the two warnings of what an answer is worth."""
 
 from __future__ import annotations
 
@@ -35,6 +35,14 @@ class DomainError(ValueError):
 
     def __reduce__(self) -> tuple[type[DomainError], tuple[str, str, str, str]]:
         return DomainError, (self.field, self.received, self.expected, self.remedy)
+
+
+class PrecisionWarning(UserWarning):
+    """A free energy that float64 may not hold to 1e-6 nats; the message names the function."""
+
+
+class ValidityWarning(UserWarning):
+    """A limit formula outside its range; the message names the function and the exact one."""
 
 
 def finite(field: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]:

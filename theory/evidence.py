@@ -11,7 +11,8 @@ Whitening the prior (theta = m0 + L z, S0 = L L^T) and the singular value decomp
 X L / s split the integral into independent one-dimensional ones, a *mode* each, with an
 eigenvalue kappa (how often the data are more precise than the prior) and a component c of the
 data.  `derivation` does that one integral in sympy, step by step; every number of this module
-comes from its lambdified results, summed over the modes.
+comes from its lambdified results, summed over the modes.  How many digits a free energy keeps is
+said in `theory.rounding`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DomainError, finite, positive
+from theory.rounding import condition, error_bound, residual, tell
 
 Array = NDArray[np.float64]
 
@@ -147,14 +149,25 @@ class LinearRegression:
         if S0.ndim < 2:
             S0 = np.diag(_spread("prior_covariance", positive("prior_covariance", S0), d))
         L = _cholesky(S0, d)
-        left, singular, _ = np.linalg.svd(X @ L / s[:, None], full_matrices=False)
-        r = (data - X @ m0) / s
-        c = left.T @ r
-        outside = r - left @ c
+        left, singular, right = _singular(X @ L / s[:, None])
+        kappa = singular**2
+        c = left.T @ (residual(X, data, m0) / s)
+        # Once more from the residuals of the posterior mean: they keep their digits where the
+        # data are far above the noise.
+        theta = m0 + L @ (right.T @ (singular * c / (1.0 + kappa)))
+        rest = residual(X, data, theta) / s
+        beside = left.T @ rest
+        c = singular * (right @ np.linalg.solve(L, theta - m0)) + beside
+        rest = rest - left @ beside
+        energy = 0.5 * float(rest @ rest)
+        logs = np.log(2 * np.pi * s**2)
+        if not np.isfinite(energy + c @ c + np.sum(kappa) + np.sum(logs)):
+            raise DomainError("y", "data, design or noise whose squares pass the range of float64",
+                              "numbers of a common size", "choose other units")
         for name, value in (("design", X), ("y", data), ("noise", s), ("prior_mean", m0),
-                            ("prior_covariance", S0), ("eigenvalues", singular**2),
-                            ("components", c), ("residual_energy", 0.5 * float(outside @ outside)),
-                            ("normalisation", 0.5 * float(np.sum(np.log(2 * np.pi * s**2))))):
+                            ("prior_covariance", S0), ("eigenvalues", kappa),
+                            ("components", c), ("residual_energy", energy),
+                            ("normalisation", 0.5 * float(np.sum(logs)))):
             object.__setattr__(self, name, value)
 
     @property
@@ -181,6 +194,25 @@ def _cholesky(S0: Array, d: int) -> Array:
                           "a covariance matrix") from None
 
 
+def _singular(A: Array) -> tuple[Array, Array, Array]:
+    """Singular values and vectors of A, left (points, modes) and right (modes, parameters).
+
+    By Jacobi rotations of the triangle of A: each singular value has its own relative precision,
+    however different the scales of the columns (Drmac and Veselic, LAPACK's dgejsv).
+    """
+    from scipy.linalg.lapack import dgejsv
+
+    Q, R = np.linalg.qr(A)
+    triangle = R if R.shape[0] == R.shape[1] else R.T
+    values, u, v, work, _, info = dgejsv(triangle, joba=2, jobu=0, jobv=0, jobr=0)
+    if info:
+        raise DomainError("design", "a matrix whose singular values do not converge",
+                          "finite numbers of a common size")
+    if triangle is not R:
+        u, v = v, u
+    return Q @ u, values * (work[0] / work[1]), np.asarray(v.T)
+
+
 def _over_modes(name: str, problem: LinearRegression, beta: Any) -> Any:
     """Sum of one derived quantity over the modes, for any array of beta."""
     b = np.asarray(beta)[..., None]
@@ -205,13 +237,20 @@ def reduced_free_energy(problem: LinearRegression, beta: ArrayLike = 1.0) -> Any
     -------
     float or array of the shape of beta
 
+    Warns
+    -----
+    PrecisionWarning
+        Where rounding may move it by more than 1e-6 nats.
+
     Examples
     --------
     >>> problem = LinearRegression([[1.0], [1.0]], [0.2, 0.4])
     >>> round(float(reduced_free_energy(problem, 0.0)), 12)
     0.0
     """
-    return -np.real(log_partition(problem, _betas(beta)))
+    b = _betas(beta)
+    tell("reduced_free_energy", _error_bound(problem, b))
+    return -np.real(log_partition(problem, b))
 
 
 def log_partition(problem: LinearRegression, beta: Any) -> Any:
@@ -243,8 +282,26 @@ def free_energy(problem: LinearRegression) -> float:
     Returns
     -------
     float
+
+    Warns
+    -----
+    PrecisionWarning
+        Where rounding may move it by more than 1e-6 nats.
     """
-    return float(reduced_free_energy(problem, 1.0)) + problem.normalisation
+    constant = 0.5 * float(np.sum(np.abs(np.log(2 * np.pi * problem.noise**2))))
+    tell("free_energy", _error_bound(problem, np.ones(()), constant))
+    return -float(np.real(log_partition(problem, 1.0))) + problem.normalisation
+
+
+def _error_bound(problem: LinearRegression, beta: Array, constant: float = 0.0) -> float:
+    """Bound of the rounding error of F~, or of F with the terms of its constant, in nats."""
+    b = np.max(beta, initial=0.0)
+    determinant = float(np.sum(np.log1p(b * problem.eigenvalues)))
+    terms = constant + 0.5 * determinant + abs(float(np.real(log_partition(problem, b))))
+    # A direction that the data do not see counts as the prior, however dependent the columns are.
+    seen = min(condition(problem.design / problem.noise[:, None]),
+               float(np.sqrt(1.0 + b * np.max(problem.eigenvalues))))
+    return error_bound(terms, float(np.max(np.abs(problem.y / problem.noise))), seen)
 
 
 def mean_energy(problem: LinearRegression, beta: ArrayLike = 1.0) -> Any:

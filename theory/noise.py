@@ -13,6 +13,7 @@ r"""Exact free energy of linear regression when the noise variance is unknown: t
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -20,7 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive
+from theory.errors import DomainError, ValidityWarning, finite, positive
+from theory.rounding import condition, error_bound, residual, tell
 
 Array = NDArray[np.float64]
 
@@ -160,6 +162,8 @@ class WideBox:
         ln of the volume of the box.
     log_det : float
         ln det X^T X.
+    largest, conditioned : float
+        max |y| and the condition of the design: what rounding depends on.
     """
 
     points: int
@@ -167,6 +171,8 @@ class WideBox:
     rss: float
     log_volume: float
     log_det: float
+    largest: float = 0.0
+    conditioned: float = 1.0
 
     @property
     def excess(self) -> int:
@@ -207,15 +213,18 @@ def wide_box(design: ArrayLike, y: ArrayLike, volume: float) -> WideBox:
     if not 0 < K < N:
         raise DomainError("design", f"{N} points and {K} parameters",
                           "more points than parameters: the noise is estimated from the rest")
-    estimate, _, rank, singular = np.linalg.lstsq(X, data, rcond=None)
+    estimate, _, rank, _ = np.linalg.lstsq(X, data, rcond=None)
     if rank < K:
         raise DomainError("design", f"rank {rank}", f"{K} independent columns")
-    r = data - X @ estimate
-    rss = float(r @ r)
+    rest = residual(X, data, estimate)
+    Q, R = np.linalg.qr(X)
+    rest = rest - Q @ (Q.T @ rest)
+    rss = float(rest @ rest)
     if rss <= (1e-14 * float(np.linalg.norm(data))) ** 2:
         raise DomainError("y", "data that the model fits perfectly",
                           "residuals: without them the noise level has no estimate")
-    return WideBox(N, K, rss, math.log(V), 2.0 * float(np.sum(np.log(singular))))
+    return WideBox(N, K, rss, math.log(V), 2.0 * float(np.sum(np.log(np.abs(np.diag(R))))),
+                   float(np.max(np.abs(data))), condition(X))
 
 
 def free_energy(box: WideBox, variance: ArrayLike) -> Any:
@@ -230,10 +239,27 @@ def free_energy(box: WideBox, variance: ArrayLike) -> Any:
     Returns
     -------
     float or array of the shape of variance
+
+    Warns
+    -----
+    PrecisionWarning
+        Where rounding may move it by more than 1e-6 nats.
     """
     v = positive("variance", variance)
+    _tell("free_energy", box, float(np.min(v)))
+    return _wide(box, v)
+
+
+def _wide(box: WideBox, v: Any) -> Any:
     return (0.5 * box.excess * np.log(2 * np.pi * v) + box.rss / (2 * v) + box.log_volume
             + 0.5 * box.log_det)
+
+
+def _tell(function: str, box: WideBox, v: float) -> None:
+    """Warn where float64 does not hold F to 1e-6 nats at this variance."""
+    terms = (0.5 * box.excess * abs(math.log(2 * math.pi * v)) + box.rss / (2 * v)
+             + abs(box.log_volume) + 0.5 * abs(box.log_det))
+    tell(function, error_bound(terms, box.largest / math.sqrt(v), box.conditioned), level=4)
 
 
 def empirical_bayes(box: WideBox) -> tuple[float, float]:
@@ -250,6 +276,13 @@ def empirical_bayes(box: WideBox) -> tuple[float, float]:
     -------
     variance, free_energy : float
 
+    Warns
+    -----
+    ValidityWarning
+        For N - K of 1 or 2.
+    PrecisionWarning
+        Where rounding may move F by more than 1e-6 nats.
+
     Examples
     --------
     >>> variance, F = empirical_bayes(WideBox(6, 1, 16 / 33, np.log(20), np.log(66)))
@@ -257,7 +290,12 @@ def empirical_bayes(box: WideBox) -> tuple[float, float]:
     0.0969696970 6.3518604314
     """
     variance = box.rss / box.excess
-    return variance, float(free_energy(box, variance))
+    _tell("empirical_bayes", box, variance)
+    if box.excess <= 2:
+        warnings.warn(f"empirical_bayes: {box.points} points for {box.parameters} parameters; with "
+                      "N - K of 1 or 2 the estimate runs away to zero by chance; "
+                      "normal_inverse_gamma is exact", ValidityWarning, stacklevel=2)
+    return variance, float(_wide(box, variance))
 
 
 def estimate_quantile(probability: ArrayLike, excess: int) -> Any:
