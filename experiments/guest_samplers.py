@@ -13,8 +13,8 @@ them can afford, and both nested samplers with ours on the first-order transitio
 
 What may be claimed: for each pair what the judge's verdict says (it accuses an honest sampler in 1
 of 100 pairs at most), for these versions and settings.  Few seeds see gross faults only: twenty
-find an error bar that is half as large as it should be nine times out of ten, five one that is a
-quarter.
+find an error bar that is half as large as it should be nine times out of ten; the two that the
+guests were given show what they cost, and an answer that is wrong by many of its errors.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ SHARED = ("straight_line", "line_wall", "polynomial_2", "unknown_noise", "one_pe
 
 
 def _seeds() -> dict[str, int]:
-    return {"ours": 20, "emcee": 10, "dynesty": 6, "ultranest": 6, "nautilus": 3, "pymc": 5,
-            "blackjax": 5}
+    return {"ours": 20, "emcee": 2, "dynesty": 2, "ultranest": 2, "nautilus": 2, "pymc": 2,
+            "blackjax": 2}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Settings:
     seeds: dict[str, int] = field(default_factory=_seeds)
     shared: tuple[str, ...] = SHARED
     transition_seeds: dict[str, int] = field(
-        default_factory=lambda: {"dynesty": 3, "ultranest": 3})
+        default_factory=lambda: {"dynesty": 2, "ultranest": 2})
 
 
 SETTINGS = Settings()
@@ -281,12 +281,12 @@ def draw(result: Result) -> dict[str, Any]:
     left, right = two.flat
     marks = [RED if not _right(result, i) else BLUE for i in ours]
     left.axvline(0.0, color="0.6", lw=0.8)
-    left.errorbar(result.bias[ours], place, xerr=2 * result.bias_error[ours], fmt="none",
-                  ecolor=marks, elinewidth=1.2)
+    reach = 2 * result.bias_error[ours]
+    left.hlines(place, result.bias[ours] - reach, result.bias[ours] + reach, colors=marks, lw=1.2)
     left.scatter(result.bias[ours], place, c=marks, s=12, zorder=3)
-    left.set(xscale="symlog", xlabel="bias of ln Z, 2 standard errors (nats)",
+    left.set(xlabel="bias of ln Z, 2 standard errors (nats)",
              title="Our sampler against exact ln Z", yticks=place)
-    left.set_xscale("symlog", linthresh=0.1)
+    left.set_xscale("symlog", linthresh=0.01)
     left.set_yticklabels([result.case[i] for i in ours], fontsize=7)
     right.axvline(1.0, color="0.6", lw=0.8)
     right.scatter(result.score_sd[ours], place, c=marks, s=12)

@@ -279,8 +279,9 @@ def test_a_prior_bound_that_matters_is_said_under_the_verdict(
           "component_rate=Uniform(0.5,1)"])
     lines = capsys.readouterr().out.splitlines()
     verdict = next(i for i, line in enumerate(lines) if line.startswith("K=1 favoured"))
-    assert lines[verdict + 1].startswith("K=1: component1_rate presses on its prior bound 0.5")
-    assert verdict + 1 < next(i for i, line in enumerate(lines) if line.startswith("model "))
+    table = next(i for i, line in enumerate(lines) if line.startswith("model "))
+    assert any(line.startswith("K=1: component1_rate presses on its prior bound 0.5")
+               for line in lines[verdict + 1:table])
 
 
 def test_two_fits_never_share_a_folder(tmp_path: Path,

@@ -35,12 +35,12 @@ def test_two_data_sets_stay_two_blocks() -> None:
 
 def test_our_own_sampler_is_judged_like_any_other() -> None:
     """A line by data and a ring by its density, 10 seeds each: nothing is found against it (false
-    alarm 1 % each, promised by `judge_many`); with a third of the error bar it is caught."""
+    alarm 1 % each, promised by `judge_many`); with a tenth of the error bar it is caught."""
     for name in ("straight_line", "shell"):
         case = cases.named(name)
         verdicts = [guests.run("ours", case, seed).verdict for seed in range(1, 11)]
         assert "nothing found against it" in judge_many(verdicts).verdict
-        boasting = [replace(v, lines=(replace(v.lines[0], error=v.lines[0].error / 3),
+        boasting = [replace(v, lines=(replace(v.lines[0], error=v.lines[0].error / 10),
                                       *v.lines[1:])) for v in verdicts]
         assert "log evidence: error too small" in judge_many(boasting).verdict
 

@@ -126,7 +126,9 @@ class BoxLine:
         estimate = estimate + np.linalg.lstsq(X, residual(X, data, estimate), rcond=None)[0]
         r = residual(X, data, estimate) / s
         hessian = X.T @ X / s**2
-        if not np.isfinite(r @ r + np.sum(hessian) + np.sum(np.square(data / s))):
+        with np.errstate(over="ignore", invalid="ignore"):      # refused in words instead
+            in_range = np.isfinite(r @ r + np.sum(hessian) + np.sum(np.square(data / s)))
+        if not in_range:
             raise DomainError("y", "data or noise whose squares pass the range of float64",
                               "numbers of a common size", "choose other units")
         for name, value in (("x", columns), ("y", data), ("noise", s), ("slope", boxes[0]),

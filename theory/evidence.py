@@ -159,9 +159,11 @@ class LinearRegression:
         beside = left.T @ rest
         c = singular * (right @ np.linalg.solve(L, theta - m0)) + beside
         rest = rest - left @ beside
-        energy = 0.5 * float(rest @ rest)
         logs = np.log(2 * np.pi * s**2)
-        if not np.isfinite(energy + c @ c + np.sum(kappa) + np.sum(logs)):
+        with np.errstate(over="ignore", invalid="ignore"):      # refused in words instead
+            energy = 0.5 * float(rest @ rest)
+            in_range = np.isfinite(energy + c @ c + np.sum(kappa) + np.sum(logs))
+        if not in_range:
             raise DomainError("y", "data, design or noise whose squares pass the range of float64",
                               "numbers of a common size", "choose other units")
         for name, value in (("design", X), ("y", data), ("noise", s), ("prior_mean", m0),
