@@ -267,7 +267,10 @@ def draw(result: Result) -> dict[str, Any]:
             number = values[row, column]
             text = "" if i is None else "–" if math.isnan(number) else f"{number:{digits}}"
             accused = i is not None and ax is not axes[0, 2] and not _right(result, i)
+            depth = 0.5 if math.isnan(number) else float(norm(number))
+            dark = depth > 0.85 or (depth < 0.15 and colors == "RdBu_r")
             ax.text(column, row, text, ha="center", va="center", fontsize=7,
+                    color="white" if dark else "black",
                     weight="bold" if accused else "normal")
         ax.set(title=title, xticks=range(len(samplers)), yticks=range(len(cases)),
                xlabel="sampler")
