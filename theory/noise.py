@@ -357,7 +357,7 @@ def log_uniform(box: WideBox, lowest: float, highest: float) -> float:
     Warns
     -----
     ValidityWarning
-        If variances at which the posterior is not well inside the box hold more than 1e-6 of the
+        If variances at which the posterior is not well inside the box hold more than 1e-4 of the
         posterior probability; `log_uniform_with_walls` is exact there.
     PrecisionWarning
         Where rounding may move it by more than 1e-6 nats.
@@ -376,9 +376,9 @@ def log_uniform(box: WideBox, lowest: float, highest: float) -> float:
     valid = math.exp(2 / K * (box.log_volume + 0.5 * box.log_det) - 2 * math.log(8))
     if valid < hi:
         beyond = math.exp(_log_gamma_between(nu, half / hi, half / max(valid, lo)) - log_mass)
-        if beyond > 1e-6:
-            warnings.warn(f"log_uniform: variances above {valid:.3g}, at which the posterior is not "
-                          f"well inside the box, hold {beyond:.1g} of the posterior probability; "
+        if beyond > 1e-4:
+            warnings.warn(f"log_uniform: variances above {valid:.3g}, where the posterior is not well "
+                          f"inside the box, hold {beyond:.1g} of the posterior probability; "
                           "log_uniform_with_walls is exact", ValidityWarning, stacklevel=2)
     _tell("log_uniform", box, min(max(box.rss / box.excess, lo), hi))
     return (nu * math.log(2 * math.pi) + box.log_volume + 0.5 * box.log_det
