@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, ValidityWarning, finite, positive
+from theory.errors import DomainError, ValidityWarning, finite, positive, squarable
 from theory.rounding import condition, error_bound, residual, tell
 from theory.walls import Valley, moments, valley
 from theory.walls import acceptance as acceptance_between_walls
@@ -118,6 +118,9 @@ class BoxLine:
         s = float(positive("noise", finite("noise", noise, 0)))
         boxes = [_interval("slope", slope)] + ([_interval("offset", offset)] if offset else [])
         X = np.stack([columns, np.ones(len(columns))][:len(boxes)], axis=1)
+        for field, scaled in (("x", X / s), ("y", data / s),
+                              ("slope", np.outer(columns, boxes[0]) / s), ("offset", boxes[-1])):
+            squarable(field, scaled)
         estimate, _, rank, _ = np.linalg.lstsq(X, data, rcond=None)
         if rank < len(boxes) or condition(X) > 1e14:
             raise DomainError("x", "positions that cannot determine the parameters",
@@ -126,11 +129,6 @@ class BoxLine:
         estimate = estimate + np.linalg.lstsq(X, residual(X, data, estimate), rcond=None)[0]
         r = residual(X, data, estimate) / s
         hessian = X.T @ X / s**2
-        with np.errstate(over="ignore", invalid="ignore"):      # refused in words instead
-            in_range = np.isfinite(r @ r + np.sum(hessian) + np.sum(np.square(data / s)))
-        if not in_range:
-            raise DomainError("y", "data or noise whose squares pass the range of float64",
-                              "numbers of a common size", "choose other units")
         for name, value in (("x", columns), ("y", data), ("noise", s), ("slope", boxes[0]),
                             ("offset", boxes[1] if offset else None), ("estimate", estimate),
                             ("hessian", hessian), ("minimum", 0.5 * float(r @ r)),

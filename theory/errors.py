@@ -73,6 +73,14 @@ def positive(field: str, values: ArrayLike, zero: bool = False) -> NDArray[np.fl
     return array
 
 
+def squarable(field: str, values: ArrayLike) -> None:
+    """Refuse numbers, in units of the noise, whose sums of squares pass the range of float64."""
+    largest = float(np.max(np.abs(values), initial=0.0))
+    if not largest < 1e145:
+        raise DomainError(field, f"{largest:.1g} times the noise", "less than 1e145 times",
+                          "choose other units")
+
+
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) < 60 else text[:57] + "..."

@@ -17,15 +17,17 @@ said in `theory.rounding`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive
+from theory.errors import DomainError, finite, positive, squarable
 from theory.rounding import condition, error_bound, residual, tell
 
 Array = NDArray[np.float64]
@@ -149,7 +151,10 @@ class LinearRegression:
         if S0.ndim < 2:
             S0 = np.diag(_spread("prior_covariance", positive("prior_covariance", S0), d))
         L = _cholesky(S0, d)
-        left, singular, right = _singular(X @ L / s[:, None])
+        A = X @ L / s[:, None]
+        for name, scaled in (("design", A), ("y", data / s), ("prior_mean", X * m0 / s[:, None])):
+            squarable(name, scaled)
+        left, singular, right = _singular(A)
         kappa = singular**2
         c = left.T @ (residual(X, data, m0) / s)
         # Once more from the residuals of the posterior mean: they keep their digits where the
@@ -159,17 +164,11 @@ class LinearRegression:
         beside = left.T @ rest
         c = singular * (right @ np.linalg.solve(L, theta - m0)) + beside
         rest = rest - left @ beside
-        logs = np.log(2 * np.pi * s**2)
-        with np.errstate(over="ignore", invalid="ignore"):      # refused in words instead
-            energy = 0.5 * float(rest @ rest)
-            in_range = np.isfinite(energy + c @ c + np.sum(kappa) + np.sum(logs))
-        if not in_range:
-            raise DomainError("y", "data, design or noise whose squares pass the range of float64",
-                              "numbers of a common size", "choose other units")
+        energy = 0.5 * float(rest @ rest)
         for name, value in (("design", X), ("y", data), ("noise", s), ("prior_mean", m0),
                             ("prior_covariance", S0), ("eigenvalues", kappa),
                             ("components", c), ("residual_energy", energy),
-                            ("normalisation", 0.5 * float(np.sum(logs)))):
+                            ("normalisation", float(np.sum(np.log(s * np.sqrt(2 * np.pi)))))):
             object.__setattr__(self, name, value)
 
     @property
@@ -199,20 +198,35 @@ def _cholesky(S0: Array, d: int) -> Array:
 def _singular(A: Array) -> tuple[Array, Array, Array]:
     """Singular values and vectors of A, left (points, modes) and right (modes, parameters).
 
-    By Jacobi rotations of the triangle of A: each singular value has its own relative precision,
-    however different the scales of the columns (Drmac and Veselic, LAPACK's dgejsv).
+    By Jacobi rotations of pairs of columns (Hestenes): each singular value keeps its own relative
+    precision, however different the scales of the columns are (Demmel and Veselic, SIAM J. Matrix
+    Anal. Appl. 13 (1992) 1204).  The usual decomposition keeps an absolute one, of the largest.
     """
-    from scipy.linalg.lapack import dgejsv
-
     Q, R = np.linalg.qr(A)
-    triangle = R if R.shape[0] == R.shape[1] else R.T
-    values, u, v, work, _, info = dgejsv(triangle, joba=2, jobu=0, jobv=0, jobr=0)
-    if info:
-        raise DomainError("design", "a matrix whose singular values do not converge",
-                          "finite numbers of a common size")
-    if triangle is not R:
-        u, v = v, u
-    return Q @ u, values * (work[0] / work[1]), np.asarray(v.T)
+    wide = R.shape[0] < R.shape[1]
+    W, V = (R.T.copy() if wide else R.copy()), np.eye(min(R.shape))
+    order = np.argsort(-np.linalg.norm(W, axis=0))
+    W, V = W[:, order], V[:, order]
+    for _ in range(40):
+        worst = 0.0
+        for p, q in combinations(range(W.shape[1]), 2):
+            a, b, c = W[:, p] @ W[:, p], W[:, q] @ W[:, q], W[:, p] @ W[:, q]
+            if abs(c) <= 1e-15 * math.sqrt(a * b):
+                continue
+            worst = max(worst, abs(c) / math.sqrt(a * b))
+            zeta = (b - a) / (2 * c)
+            t = math.copysign(1.0, zeta) / (abs(zeta) + math.hypot(1.0, zeta))
+            cosine = 1.0 / math.hypot(1.0, t)
+            turn = np.array([[cosine, cosine * t], [-cosine * t, cosine]])
+            W[:, [p, q]], V[:, [p, q]] = W[:, [p, q]] @ turn, V[:, [p, q]] @ turn
+        if worst < 1e-14:
+            break
+    else:
+        raise DomainError("design", "a matrix whose singular vectors do not converge",
+                          "finite numbers", "choose other units")
+    values = np.linalg.norm(W, axis=0)
+    U = W / np.where(values > 0, values, 1.0)
+    return (Q @ V, values, U.T) if wide else (Q @ U, values, V.T)
 
 
 def _over_modes(name: str, problem: LinearRegression, beta: Any) -> Any:
@@ -290,7 +304,7 @@ def free_energy(problem: LinearRegression) -> float:
     PrecisionWarning
         Where rounding may move it by more than 1e-6 nats.
     """
-    constant = 0.5 * float(np.sum(np.abs(np.log(2 * np.pi * problem.noise**2))))
+    constant = float(np.sum(np.abs(np.log(problem.noise * np.sqrt(2 * np.pi)))))
     tell("free_energy", _error_bound(problem, np.ones(()), constant))
     return -float(np.real(log_partition(problem, 1.0))) + problem.normalisation
 
