@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from theory import box as box
     from theory import cases as cases
     from theory import choice as choice
+    from theory import choice_variants as choice_variants
     from theory import criteria as criteria
     from theory import evidence as evidence
     from theory import exchange_rate as exchange_rate
     from theory import joint as joint
     from theory import large_n as large_n
+    from theory import mesoscopic as mesoscopic
     from theory import noise as noise
     from theory import singular as singular
     from theory import targets as targets
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
     from theory.judging import judge as judge
     from theory.judging import judge_many as judge_many
 
-_MODULES = ("box", "cases", "choice", "criteria", "evidence", "exchange_rate", "joint", "large_n",
-            "noise", "singular", "targets")
+_MODULES = ("box", "cases", "choice", "choice_variants", "criteria", "evidence", "exchange_rate",
+            "joint", "large_n", "mesoscopic", "noise", "singular", "targets")
 _HOME = {"DomainError": "errors", "LinearRegression": "evidence", "judge": "judging",
          "judge_many": "judging"}
 __all__ = sorted([*_HOME, *_MODULES])

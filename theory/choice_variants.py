@@ -1,0 +1,342 @@
+r"""The law of a choice where the two simplest assumptions do not hold: walls, and estimated noise.
+
+`theory.choice` has the law of F2 - F1 for a known noise and a prior whose walls are far.  Here the
+walls of the offset's box are kept (the difference is then still a function of the one estimate), or
+each model estimates its own noise (empirical Bayes; a function of exactly two mesoscopic variables,
+upsilon and T).  `derivation` has both functions in sympy; neither law has a closed form, one needs
+the root of a monotone function, the other a one-dimensional integral.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from theory.errors import DomainError, finite, positive
+from theory.mesoscopic import Question
+
+Array = NDArray[np.float64]
+
+
+class Derivation(NamedTuple):
+    """F2 - F1 with walls, and with estimated noise, in sympy."""
+
+    average: Any     # exp(F1 - F2): the likelihood ratio of b averaged over its box
+    walls: Any       # F2 - F1 by error functions
+    estimated: Any   # F2 - F1 with each model's own noise, in upsilon and T
+    turning: Any     # the T at which that is d, in upsilon
+
+
+@cache
+def derivation() -> Derivation:
+    """Both differences in sympy.
+
+    Symbols: ``b_hat`` (estimate of the offset), ``S_b``, ``s``, ``xi`` (half width); ``upsilon``,
+    ``T``, ``N``, ``s_0`` (true noise), ``d``.
+
+    Returns
+    -------
+    Derivation
+
+    Examples
+    --------
+    >>> sorted(str(q) for q in derivation().walls.free_symbols)
+    ['S_b', 'b_hat', 's', 'xi']
+    """
+    import sympy as sp
+
+    b, b_hat = sp.symbols("b b_hat", real=True)
+    S, s, xi, k = sp.symbols("S_b s xi k", positive=True)
+    # Against b = 0 the likelihood of b is exp(-S (b - b_hat)^2 / 2 s^2 + S b_hat^2 / 2 s^2).
+    integral = sp.integrate(sp.exp(-(k**2) * (b - b_hat) ** 2), (b, -xi, xi))
+    stiffness = sp.sqrt(S / 2) / s
+    average = sp.exp(S * b_hat**2 / (2 * s**2)) * integral.subs(k, stiffness) / (2 * xi)
+    walls = -S * b_hat**2 / (2 * s**2) - sp.log(integral.subs(k, stiffness) / (2 * xi))
+    # Empirical Bayes: F = (N - K)/2 [1 + ln(2 pi RSS / (N - K))] + ln V + ln det(X^T X) / 2.
+    N, s0, upsilon, T, d = sp.symbols("N s_0 upsilon T d", positive=True)
+
+    def profile(rest: Any, rss: Any) -> Any:
+        return rest / 2 * (1 + sp.log(2 * sp.pi * s0**2 * rss / rest))
+
+    volume = sp.log(2 * xi) + sp.log(S) / 2
+    estimated = profile(N - 2, upsilon) - profile(N - 1, upsilon + T) + volume
+    left = (N / 2 - 1) * sp.log(2 * sp.pi * s0**2 * upsilon / (N - 2)) - sp.S.Half + volume - d
+    turning = (N - 1) / (2 * sp.pi * s0**2) * sp.exp(2 * left / (N - 1)) - upsilon
+    return Derivation(average, walls, estimated, turning)
+
+
+def difference_with_box(question: Question, estimate: ArrayLike) -> Any:
+    """F2 - F1 for an estimate of the offset, with the walls of its box, noise known.
+
+    Minus the logarithm of an average of cosh(v z) exp(-v^2 / 2) over the box, z the estimate and v
+    the offset in posterior standard deviations: even in the estimate, and falling with its size.
+
+    Parameters
+    ----------
+    question : Question
+        Its offset does not enter.
+    estimate : float or array
+        Least squares estimate of b.
+
+    Returns
+    -------
+    float or array
+        In nats.
+
+    Examples
+    --------
+    >>> round(abs(float(difference_with_box(Question(5, 0.0, 1.0, 1.0), 0.5471374756))), 9)
+    0.0
+    """
+    root = math.sqrt(question.weight) / (question.assumed or question.noise)
+    z = np.abs(finite("estimate", estimate, np.ndim(estimate))) * root
+    return _between_walls(z, question.half_width * root)
+
+
+def _between_walls(z: Any, w: float) -> Any:
+    """F2 - F1 in posterior standard deviations: estimate z >= 0, walls at -w and w."""
+    from scipy.special import log_ndtr
+
+    if w < 1.0:
+        nodes, weights = np.polynomial.legendre.leggauss(40)
+        v = w * nodes
+        # exp(v z) of both signs, from its largest value: no overflow far outside the box.
+        terms = np.exp(np.multiply.outer(z, v - w) - 0.5 * v * v)
+        return -w * z - np.log(0.5 * (terms @ weights))
+    upper, lower = log_ndtr(w - z), log_ndtr(-w - z)
+    return (math.log(2 * w / math.sqrt(2 * math.pi)) - 0.5 * z * z - upper
+            - np.log(-np.expm1(lower - upper)))
+
+
+def cumulative_with_box(question: Question, difference: ArrayLike) -> Any:
+    """P(F2 - F1 <= difference) over data sets, with the walls of the offset's box, noise known.
+
+    Parameters
+    ----------
+    question : Question
+    difference : float or array
+        In nats.
+
+    Returns
+    -------
+    float or array
+
+    Examples
+    --------
+    >>> print(f"{cumulative_with_box(Question(5, 0.0, 1.0, 1.0), 0.0):.10f}")
+    0.2211648410
+    """
+    from scipy.special import ndtr
+
+    d = finite("difference", difference, np.ndim(difference))
+    turn = _estimate_at(question, d) * math.sqrt(question.weight) / question.noise
+    shift = math.sqrt(question.delta)
+    certain = d >= difference_with_box(question, 0.0)
+    return np.where(certain, 1.0, ndtr(shift - turn) + ndtr(-shift - turn))
+
+
+def _estimate_at(question: Question, d: Array) -> Array:
+    """The size of the estimate at which F2 - F1 is d, 0 where d is never reached; bisection."""
+    unit = (question.assumed or question.noise) / math.sqrt(question.weight)
+    low, high = np.zeros(d.shape), np.full(d.shape, unit)
+    while np.any(above := difference_with_box(question, high) > d):
+        low, high = np.where(above, high, low), np.where(above, 2 * high, high)
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        above = difference_with_box(question, middle) > d
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+        if np.all(high - low <= 1e-15 * high):
+            break
+    return np.asarray(0.5 * (low + high))
+
+
+def critical_estimate(points: float, half_width: float, noise: float) -> float:
+    """The |b^| at which both models are equally probable, walls included.
+
+    Parameters
+    ----------
+    points : float
+        N for centred positions, `theory.mesoscopic.offset_weight` for others.
+    half_width, noise : float
+        As in `theory.mesoscopic.Question`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> print(f"{critical_estimate(5, 1.0, 1.0):.10f}")
+    0.5471374756
+    """
+    from scipy.optimize import brentq
+
+    question = Question(points, 0.0, half_width, noise)
+    root = math.sqrt(question.weight) / noise
+    high = 1.0
+    while _between_walls(high, half_width * root) > 0.0:
+        high *= 2.0
+    return float(brentq(_between_walls, 0.0, high, (half_width * root,), 1e-15, 1e-14)) / root
+
+
+def probability_with_box(points: float, offset: float, half_width: float, noise: float) -> float:
+    """P(F2 < F1) with the walls of the offset's box, noise known.
+
+    Parameters
+    ----------
+    points : float
+        N for centred positions, `theory.mesoscopic.offset_weight` for others.
+    offset, half_width, noise : float
+        As in `theory.mesoscopic.Question`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> print(f"{probability_with_box(2, 0.0, 0.5, 1.0):.10f}")
+    0.3054598963
+    """
+    from scipy.special import ndtr
+
+    question = Question(points, offset, half_width, noise)
+    turn = critical_estimate(points, half_width, noise) * math.sqrt(question.weight) / noise
+    shift = math.sqrt(question.delta)
+    return float(ndtr(shift - turn) + ndtr(-shift - turn))
+
+
+def cumulative_with_estimated_noise(question: Question, points: int, difference: ArrayLike) -> Any:
+    """P(F2 - F1 <= difference) over data sets when each model estimates its own noise.
+
+    Parameters
+    ----------
+    question : Question
+    points : int
+        N >= 3.
+    difference : float or array
+        In nats.
+
+    Returns
+    -------
+    float or array
+
+    Examples
+    --------
+    >>> found = cumulative_with_estimated_noise(Question(100, 0.0, 10.0, 1.0), 100, 0.0)
+    >>> print(f"{found:.10f}")
+    0.0031578417
+    """
+    from scipy.special import chdtrc, ndtr
+
+    shift = math.sqrt(question.delta)
+
+    def share(log_top: Array) -> Array:
+        w, weight, u = _nodes_below(log_top, points)
+        r = np.sqrt(u * np.expm1(w * w / (points - 1)))
+        inside = (weight * (ndtr(shift - r) + ndtr(-shift - r))).sum(axis=-1)
+        top = np.exp(np.minimum(log_top, 700.0))
+        return np.asarray(inside + chdtrc(float(points - 2), top))
+
+    return _over(share, question, points, difference)
+
+
+def density_with_estimated_noise(question: Question, points: int, difference: ArrayLike) -> Any:
+    """Density of F2 - F1 over data sets when each model estimates its own noise, per nat.
+
+    Parameters
+    ----------
+    question : Question
+    points : int
+        N >= 3.
+    difference : float or array
+        In nats.
+
+    Returns
+    -------
+    float or array
+    """
+    shift = math.sqrt(question.delta)
+
+    def rate(log_top: Array) -> Array:
+        w, weight, u = _nodes_below(log_top, points)
+        r = np.sqrt(u * np.expm1(w * w / (points - 1)))
+        pair = np.exp(-0.5 * (r - shift) ** 2) + np.exp(-0.5 * (r + shift) ** 2)
+        law_of_t = pair / (2 * math.sqrt(2 * math.pi) * r)
+        slope = u * np.exp(w * w / (points - 1)) * 2 / (points - 1)       # -dT / d difference
+        return np.asarray((weight * law_of_t * slope).sum(axis=-1))
+
+    return _over(rate, question, points, difference)
+
+
+def _over(function: Any, question: Question, points: int, difference: ArrayLike) -> Any:
+    """A function of ln u0, in slices that fit into the cache, at every difference."""
+    if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 3:
+        raise DomainError("points", repr(points), "a whole number of 3 or more")
+    d = finite("difference", difference, np.ndim(difference))
+    N, v = int(points), 2 * math.pi * question.noise**2
+    # T = A upsilon^((N-2)/(N-1)) - upsilon (`derivation().turning`) is positive below u0 = A^(N-1).
+    volume = math.log(2 * question.half_width) + 0.5 * math.log(question.weight)
+    log_a = math.log((N - 1) / v) + 2 / (N - 1) * (
+        (0.5 * N - 1) * math.log(v / (N - 2)) - 0.5 + volume - d.ravel())
+    out = np.concatenate([function(part) for part in np.array_split(
+        (N - 1) * log_a, 1 + len(log_a) // 2000)])
+    return out.reshape(d.shape) if d.ndim else float(out[0])
+
+
+def _nodes_below(log_top: Array, points: int) -> tuple[Array, Array, Array]:
+    """Nodes w with u = u0 exp(-w^2) < u0, and weights with the density of upsilon in them.
+
+    At u0 the square root of T starts; in w it is smooth.  (differences, nodes) each.
+    """
+    from scipy.special import gammaln
+
+    half = 0.5 * (points - 2)
+    middle, spread = math.log(points - 2), math.sqrt(80 / half)
+    lowest, highest = middle - spread - 40 / half, middle + spread
+    top = log_top[:, None]
+    left = np.sqrt(np.maximum(top - highest, 0.0))
+    right = np.sqrt(np.maximum(top - lowest, 0.0))
+    x, weight = _panels()
+    w = left + (right - left) * x
+    log_u = top - w * w
+    log_p = half * log_u - 0.5 * np.exp(log_u) - half * math.log(2.0) - gammaln(half)
+    return w, (right - left) * weight * np.exp(log_p) * 2 * w, np.exp(log_u)
+
+
+@cache
+def _panels() -> tuple[Array, Array]:
+    """Gauss-Legendre on [0, 1] in 24 panels."""
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    x = (np.arange(24)[:, None] + 0.5 * (nodes + 1.0)) / 24
+    return x.ravel(), np.tile(0.5 * weights / 24, 24)
+
+
+def probability_with_estimated_noise(points: int, offset: float, half_width: float,
+                                     noise: float) -> float:
+    """P(F2 < F1) when each model estimates its own noise (empirical Bayes), centred positions.
+
+    Parameters
+    ----------
+    points : int
+        N >= 3; at N of 5 or less the estimate of the noise runs away so often that the choice is
+        erratic.
+    offset, half_width, noise : float
+        As in `theory.mesoscopic.Question`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> print(f"{probability_with_estimated_noise(5, 1.0, 10.0, 1.0):.10f}")
+    0.2984376898
+    """
+    question = Question(float(positive("points", finite("points", points, 0))), offset, half_width,
+                        noise)
+    return float(cumulative_with_estimated_noise(question, points, 0.0))
