@@ -304,7 +304,7 @@ def test_power_law_reference_values_by_three_routes(key: tuple[float, float], A:
 
 
 def test_power_law_closed_forms() -> None:
-    law = exchange_rate.derivation()
+    law = exchange_rate.derivation().acceptance
     power, r = sp.symbols("lambda r", positive=True)
     assert sp.simplify(law.subs(power, 1).doit() - 2 / (1 + r)) == 0
     assert float(law.subs({power: sp.Rational(3, 2), r: 2}).evalf(20)) == pytest.approx(

@@ -4,8 +4,11 @@
 priors), `noise` (unknown noise variance, three ways), `large_n` (the penalty (d/2) ln N and what it
 drops), `choice` (how often the right model is chosen: design before measuring), `joint` (several
 data sets), `criteria` (AIC to WAIC and leave-one-out, exactly), `singular` (posteriors that never
-become Gaussian), `exchange_rate` (how often two temperatures exchange), `targets` (what a sampler
-must show: acceptance rates, information, ladder bias).
+become Gaussian), `exchange_rate` (how often two temperatures exchange), `energies` (the law of the
+energy on a rung), `targets` (what a sampler must show: acceptance rates, information, ladder bias).
+`choice` stands on `mesoscopic` (the few numbers a data set is worth) and `choice_variants` (walls,
+estimated noise), `box` on `walls`.  `derivations` typesets what sympy derived; `rounding` says what
+float64 keeps.
 
 `cases` are named problems with exact answers, for any sampler; `judge` scores one run on a case,
 `judge_many` the runs of many seeds.
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from theory import choice as choice
     from theory import choice_variants as choice_variants
     from theory import criteria as criteria
+    from theory import derivations as derivations
+    from theory import energies as energies
     from theory import evidence as evidence
     from theory import exchange_rate as exchange_rate
     from theory import joint as joint
@@ -36,8 +41,9 @@ if TYPE_CHECKING:
     from theory.judging import judge as judge
     from theory.judging import judge_many as judge_many
 
-_MODULES = ("box", "cases", "choice", "choice_variants", "criteria", "evidence", "exchange_rate",
-            "joint", "large_n", "mesoscopic", "noise", "singular", "targets")
+_MODULES = ("box", "cases", "choice", "choice_variants", "criteria", "derivations", "energies",
+            "evidence", "exchange_rate", "joint", "large_n", "mesoscopic", "noise", "singular",
+            "targets")
 _HOME = {"DomainError": "errors", "LinearRegression": "evidence", "judge": "judging",
          "judge_many": "judging"}
 __all__ = sorted([*_HOME, *_MODULES])

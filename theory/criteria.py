@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +23,79 @@ from numpy.typing import ArrayLike, NDArray
 from theory.errors import DomainError, finite, positive
 
 Array = NDArray[np.float64]
+
+
+class Derivation(NamedTuple):
+    """One point's share of every criterion, in sympy; residual r and noise s, leverage h."""
+
+    predictive: Any      # p(y_i | y): the likelihood averaged over the posterior
+    lppd: Any            # its logarithm
+    p_waic: Any          # posterior variance of ln p(y_i | theta)
+    loo: Any             # -ln p(y_i | the others): ln of the average of 1 / p(y_i | theta)
+    deviance: Any        # mean of -ln p(y_i | theta) less its value at the mean: h / 2
+    wbic: Any            # <U> at beta = 1 / ln n of d regular parameters, less its least
+    loss: Any            # expected -ln p of a new datum at this place, less the entropy; E over y
+    waic_mean: Any       # E over y of the WAIC of this point, less the entropy
+    loo_mean: Any        # the same of LOO
+
+
+@cache
+def derivation() -> Derivation:
+    """The criteria of one data point in sympy: the model's value f is normal under the posterior.
+
+    f = m + s sqrt(h) z, z ~ N(0, 1), y = m + r.  The last three are for a wide prior and a right
+    model: r ~ N(0, s^2 (1 - h)), and m misses the truth by N(0, s^2 h).
+
+    Returns
+    -------
+    Derivation
+        In ``r, s, h, n, d``.
+
+    Examples
+    --------
+    >>> derivation().p_waic
+    h**2/2 + h*r**2/s**2
+    >>> derivation().loo_mean
+    -log(1 - h)/2
+    """
+    import sympy as sp
+
+    r, z = sp.symbols("r z", real=True)
+    h, s, n, d = sp.symbols("h s n d", positive=True)
+    posterior = sp.exp(-(z**2) / 2) / sp.sqrt(2 * sp.pi)
+    log_p = -((r - sp.sqrt(h) * s * z) ** 2) / (2 * s**2) - sp.log(2 * sp.pi * s**2) / 2
+
+    def mean(value: Any) -> Any:
+        return sp.expand(sp.integrate(sp.expand(value) * posterior, (z, -sp.oo, sp.oo)))
+
+    # Averages of p and 1/p: one normal integral, with precision 1 + h and 1 - h (h < 1).
+    q, b = sp.Symbol("q", positive=True), sp.Symbol("b", real=True)
+    gauss = sp.integrate(sp.exp(-q * z**2 / 2 + b * z), (z, -sp.oo, sp.oo)) / sp.sqrt(2 * sp.pi)
+
+    def average(sign: int) -> Any:
+        """Of p(y_i | theta) ** sign over the posterior."""
+        return sp.simplify(gauss.subs({q: 1 + sign * h, b: sign * sp.sqrt(h) * r / s}) * (
+            sp.exp(-(r**2) / (2 * s**2)) / sp.sqrt(2 * sp.pi * s**2)) ** sign)
+
+    predictive = average(1)
+    loo = sp.expand_log(sp.log(average(-1)), force=True)
+    width = 1 - h
+    moving = log_p + sp.log(2 * sp.pi * s**2) / 2
+    p_waic = sp.expand(mean(moving**2) - mean(moving) ** 2)
+    deviance = sp.simplify(-mean(moving) - r**2 / (2 * s**2))
+    lppd = sp.expand_log(sp.log(predictive), force=True)
+    entropy = sp.log(2 * sp.pi * s**2) / 2 + sp.S.Half
+    squared = s**2 * width                # E r^2
+
+    def over_data(value: Any, second: Any) -> Any:
+        return sp.expand_log(sp.simplify(sp.expand(value).subs(r**2, second) - entropy), force=True)
+
+    loss = sp.simplify(over_data(-lppd, s**2 * (1 + h)))
+    waic_mean = sp.simplify(over_data(-lppd + p_waic, squared))
+    loo_mean = sp.simplify(over_data(loo, squared))
+    beta = sp.Symbol("beta", positive=True)
+    wbic = (d / (2 * beta)).subs(beta, 1 / sp.log(n))
+    return Derivation(predictive, lppd, p_waic, loo, deviance, wbic, loss, waic_mean, loo_mean)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,34 +25,60 @@ from theory.errors import DomainError, finite, positive
 Array = NDArray[np.float64]
 
 
+class Derivation(NamedTuple):
+    """Two power-law rungs, from the densities of their energies to the barrier, in sympy."""
+
+    density: Any         # of U on a rung: Gamma(lambda, rate beta)
+    share: Any           # density of v = beta1 U1 / (beta1 U1 + beta2 U2): a Beta law
+    acceptance: Any      # A = 2 P(v < 1 / (1 + r)), an integral for symbolic lambda
+    constant: Any        # c = -dA/dr at r = 1
+    barrier: Any         # integral of c / beta over a range of temperatures
+    divergence: Any      # (beta2 - beta1) (<U>_1 - <U>_2)
+
+
 @cache
-def derivation() -> Any:
+def derivation() -> Derivation:
     """A of two power-law rungs as an integral that sympy does for a given lambda.
 
     With U ~ Gamma(lambda, rate beta), the share of the hot rung in U1 + U2 is Beta distributed
     once the energies are measured in their own temperatures; U1 < U2 cuts that law at
-    1 / (1 + r), r = beta2 / beta1.
+    1 / (1 + r), r = beta2 / beta1.  The general law A = 2 P(U1 < U2) is detailed balance; its
+    inversion from Z is Gil-Pelaez's theorem (Biometrika 38 (1951) 481), quoted.
 
     Returns
     -------
-    sympy.Expr
-        The integral in the symbols ``lambda`` and ``r``; substitute lambda, then ``doit()``.
+    Derivation
+        In ``lambda, r, v, U, beta, beta_1, beta_2``; substitute lambda in ``acceptance``, then
+        ``doit()``.
 
     Examples
     --------
     >>> import sympy as sp
-    >>> law = derivation()
+    >>> law = derivation().acceptance
     >>> power, ratio = sp.symbols("lambda r", positive=True)
     >>> sp.simplify(law.subs(power, 1).doit())
     2/(r + 1)
     >>> sp.simplify(law.subs(power, 2).doit() - (6*ratio + 2)/(ratio + 1)**3)
     0
+    >>> derivation().constant
+    gamma(lambda + 1/2)/(sqrt(pi)*gamma(lambda))
     """
     import sympy as sp
 
-    power, ratio, v = sp.symbols("lambda r v", positive=True)
-    density = v ** (power - 1) * (1 - v) ** (power - 1) * sp.gamma(2 * power) / sp.gamma(power)**2
-    return 2 * sp.Integral(density, (v, 0, 1 / (1 + ratio)))
+    power, r, v, U, beta, low, high = sp.symbols("lambda r v U beta beta_1 beta_2", positive=True)
+    density = beta**power * U ** (power - 1) * sp.exp(-beta * U) / sp.gamma(power)
+    # Energies in units of their temperatures: u v and u (1 - v), Jacobian u, with u integrated out.
+    u = sp.Symbol("u", positive=True)
+    one = density.subs(beta, 1)
+    joint = sp.powsimp(sp.expand(one.subs(U, u * v) * one.subs(U, u * (1 - v)) * u), force=True)
+    share = sp.simplify(sp.integrate(sp.expand_power_base(joint, force=True), (u, 0, sp.oo)))
+    law = 2 * sp.Integral(share, (v, 0, 1 / (1 + r)))
+    constant = sp.gammasimp(sp.simplify(-law.diff(r).subs(r, 1).doit()))
+    barrier = sp.expand_log(sp.integrate(constant / beta, (beta, low, high)))
+    mean = power / beta                  # of the Gamma law
+    divergence = sp.factor(((high - low) * (mean.subs(beta, low) - mean.subs(beta, high)))
+                           .subs(high, r * low))
+    return Derivation(density, share, law, constant, barrier, divergence)
 
 
 def power_law(shape: ArrayLike, ratio: ArrayLike) -> Any:

@@ -13,15 +13,16 @@ the parameters, and for Gaussian priors (where no width has to be large).
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive
+from theory.errors import DomainError, ValidityWarning, finite, positive
 from theory.evidence import LinearRegression
 
 Array = NDArray[np.float64]
@@ -43,38 +44,68 @@ class Estimate:
     covariance: Array
 
 
+class Derivation(NamedTuple):
+    """Shared against separate parameters, integral by integral, in sympy; one parameter each."""
+
+    separate: Any        # the evidence of one set under a wide box: s sqrt(2 pi) / V
+    together: Any        # the evidence of two sets that share it
+    difference: Any      # F_int - F_sep of two sets
+    three: Any           # of three sets, by their means and precisions
+    gaussian: Any        # of two sets under N(0, S0), exactly
+    quadratic: Any       # D^T (Sigma_1 + Sigma_2)^-1 D of two parameters: twice the misfit
+
+
 @cache
-def derivation() -> Any:
-    """The difference for two sets and one parameter, integral by integral, in sympy.
+def derivation() -> Derivation:
+    """The difference of two and three sets, wide box and Gaussian prior, in sympy.
+
+    More parameters are the same integrals with matrices; ``quadratic`` is the misfit of two
+    parameters, whose equality with the sum over both sets a test proves.
 
     Returns
     -------
-    sympy.Expr
-        F_int - F_sep in ``D`` (difference of the estimates), ``s_1, s_2`` (their standard
-        deviations) and ``V``.
+    Derivation
+        In ``D`` (difference of the estimates), ``s_1, s_2`` (their standard deviations), ``V``;
+        ``theta_1`` ... (estimates), ``p_1`` ... (precisions); ``S_0``.
 
     Examples
     --------
-    >>> derivation()
+    >>> derivation().difference
     D**2/(2*s_1**2 + 2*s_2**2) - log(V) + log(2*pi*(s_1**2 + s_2**2))/2
     """
     import sympy as sp
 
     theta, D = sp.symbols("theta D", real=True)
-    V, s1, s2 = sp.symbols("V s_1 s_2", positive=True)
+    V, s1, s2, S0 = sp.symbols("V s_1 s_2 S_0", positive=True)
 
-    def evidence(exponent: Any) -> Any:
-        """Integral of exp(-exponent) over theta, divided by V."""
+    def evidence(exponent: Any, prior: Any = 1 / V) -> Any:
+        """Integral of exp(-exponent) over theta, times the height of the prior."""
         a, b, c = sp.Poly(sp.expand(exponent), theta).all_coeffs()
-        return sp.sqrt(sp.pi / a) * sp.exp(b**2 / (4 * a) - c) / V
+        return prior * sp.sqrt(sp.pi / a) * sp.exp(b**2 / (4 * a) - c)
 
     one, two = theta**2 / (2 * s1**2), (theta - D) ** 2 / (2 * s2**2)
-    ratio = evidence(one + two) / (evidence(one) * evidence(two))
+    separate, together = sp.simplify(evidence(one)), sp.simplify(evidence(one + two))
     width = s1**2 + s2**2
-    claimed = D**2 / (2 * width) + sp.log(2 * sp.pi * width) / 2 - sp.log(V)
-    # The two sides are equal for all values: their ratio is one.
-    assert sp.simplify(sp.powsimp(sp.simplify(ratio * sp.exp(claimed)))) == 1
-    return claimed
+    # Minus the logarithm of together / (separate(1) separate(2)), in its simplest form.
+    difference = D**2 / (2 * width) + sp.log(2 * sp.pi * width) / 2 - sp.log(V)
+    t, p = sp.symbols("theta_1:4", real=True), sp.symbols("p_1:4", positive=True)
+    total = sum(p)
+    mean = sum(q * v for q, v in zip(p, t, strict=True)) / total
+    three = (sum(q * (v - mean) ** 2 for q, v in zip(p, t, strict=True)) / 2
+             + sp.log(total / sp.prod(p)) / 2 + 2 * (sp.log(2 * sp.pi) / 2 - sp.log(V)))
+
+    def free(precision: Any, pull: Any) -> Any:
+        return sp.log(precision) / 2 - pull**2 / (2 * precision)
+
+    L = [1 / S0 + q for q in p[:2]]
+    pulls = [q * v for q, v in zip(p[:2], t[:2], strict=True)]
+    gaussian = (free(L[0] + L[1] - 1 / S0, pulls[0] + pulls[1]) - free(L[0], pulls[0])
+                - free(L[1], pulls[1]) - sp.log(S0) / 2)
+    A = sp.Matrix(2, 2, sp.symbols("A_11 A_12 A_12 A_22", real=True))
+    B = sp.Matrix(2, 2, sp.symbols("B_11 B_12 B_12 B_22", real=True))
+    gap = sp.Matrix(sp.symbols("D_1 D_2", real=True))
+    quadratic = sp.factor((gap.T * (A + B).inv() * gap)[0])
+    return Derivation(separate, together, difference, three, gaussian, quadratic)
 
 
 def estimate(design: ArrayLike, y: ArrayLike, noise: float) -> Estimate:
@@ -138,16 +169,22 @@ def difference(estimates: Sequence[Estimate], volume: float,
     DomainError
         For fewer than two sets, unequal numbers of parameters, or a volume that is not positive.
 
+    Warns
+    -----
+    ValidityWarning
+        If the box is less than eight standard deviations of an estimate wide.
+
     Examples
     --------
     >>> one = Estimate(np.array([0.0]), np.array([[1.0]]))
-    >>> round(difference([one, one], math.sqrt(4 * math.pi)), 12) + 0.0
-    0.0
+    >>> print(f"{difference([one, one], 100 * math.sqrt(4 * math.pi)):.6f}")        # -ln 100
+    -4.605170
     """
     log_v = math.log(float(positive("volume", finite("volume", volume, 0))))
     values, covariances = _blocks(estimates, shared)
     d, M = values.shape[1], len(values)
     precisions = np.linalg.inv(covariances)
+    _wide("difference", covariances, log_v)
     together = np.linalg.inv(precisions.sum(axis=0))
     mean = together @ np.einsum("mij,mj->i", precisions, values)
     gaps = values - mean
@@ -156,6 +193,16 @@ def difference(estimates: Sequence[Estimate], volume: float,
     # One Gaussian integral in place of M; each has (2 pi)^(d/2) sqrt(det Sigma) / V.
     log_det = float(log_dets.sum() - np.linalg.slogdet(together)[1])
     return float(misfit + 0.5 * log_det + (M - 1) * (0.5 * d * math.log(2 * math.pi) - log_v))
+
+
+def _wide(function: str, covariances: Array, log_volume: float) -> None:
+    """Warn where the box, by its volume, is not eight posterior standard deviations wide."""
+    d = covariances.shape[-1]
+    widths = math.exp((log_volume - 0.5 * float(np.linalg.slogdet(covariances)[1].max())) / d)
+    if widths < 8.0:
+        warnings.warn(f"{function}: the box is {widths:.1f} standard deviations of an estimate "
+                      "wide and its walls count; theory.box has them, and gaussian_difference is "
+                      "exact for its prior", ValidityWarning, stacklevel=3)
 
 
 def integrated(estimates: Sequence[Estimate]) -> Estimate:
@@ -179,7 +226,8 @@ def probability_of_integration(first: ArrayLike, second: ArrayLike, gap: ArrayLi
                                volume: float) -> float:
     """How often two sets are integrated, over data sets, when their true parameters differ.
 
-    2 (F_int - F_sep) is a noncentral chi-square with d degrees of freedom plus a constant.
+    2 (F_int - F_sep) of `difference` is a noncentral chi-square with d degrees of freedom plus a
+    constant: the law of the wide formula, and of the truth where the box is wide.
 
     Parameters
     ----------

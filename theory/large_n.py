@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,8 +23,15 @@ from theory.errors import DomainError, finite, positive
 Array = NDArray[np.float64]
 
 
+class Derivation(NamedTuple):
+    """One mode for many data, in sympy."""
+
+    expansion: Any       # ln(N)/2 + O(1)
+    remainder: Any       # N times what is left, at N -> infinity
+
+
 @cache
-def derivation() -> tuple[Any, Any]:
+def derivation() -> Derivation:
     """Expand one mode of the exact free energy for large N in sympy.
 
     A mode of `theory.evidence` gathers precision in proportion to the data, kappa = k N, while
@@ -32,9 +39,8 @@ def derivation() -> tuple[Any, Any]:
 
     Returns
     -------
-    expansion, remainder : sympy.Expr
-        ln(N)/2 + O(1) of the mode, and N times what is left, at N -> infinity; in the symbols
-        ``k`` and ``z``.
+    Derivation
+        In the symbols ``N``, ``k`` and ``z``.
 
     Examples
     --------
@@ -56,7 +62,7 @@ def derivation() -> tuple[Any, Any]:
     constant = sp.limit(free - penalty, N, sp.oo)
     constant = sp.expand_log(sp.expand(constant))
     remainder = sp.limit(N * (free - penalty - constant), N, sp.oo)
-    return penalty + constant, sp.factor(remainder)
+    return Derivation(penalty + constant, sp.factor(remainder))
 
 
 @dataclass(frozen=True)

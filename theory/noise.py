@@ -35,7 +35,11 @@ class Derivation(NamedTuple):
     integrand: Any      # prior density of v times the likelihood with theta integrated out
     partition: Any      # its integral over v
     free_energy: Any    # -ln of it
-    stationary: Any     # the v at which F(v) of a wide box is least
+    of_variance: Any    # F(v) of a wide box
+    stationary: Any     # the v at which that is least
+    empirical: Any      # F there
+    log_uniform: Any    # exp(-F) with v uniform in ln v between v_lo and v_hi
+    student: Any        # marginal density of one parameter under the inverse gamma posterior
 
 
 @cache
@@ -44,7 +48,9 @@ def derivation() -> Derivation:
 
     Symbols: ``N`` points, ``K`` parameters, ``alpha`` and ``gamma`` (shape and scale of the
     inverse gamma prior), ``Q`` (what remains of the squares when theta is integrated out under
-    N(m0, v V0)), ``D`` (det V0 P), ``RSS``.
+    N(m0, v V0)), ``D`` (det V0 P), ``RSS``; ``V`` (volume of the box), ``det`` (det X^T X),
+    ``v_lo, v_hi``; ``a, g`` (shape and rate of the posterior of v), ``C`` and ``x`` (scale and
+    distance of one parameter).
 
     Returns
     -------
@@ -69,10 +75,27 @@ def derivation() -> Derivation:
                  * D ** sp.Rational(-1, 2)
                  * euler.subs({a: alpha + N / 2, c: gamma + Q / 2}, simultaneous=True))
     free = sp.expand_log(-sp.log(partition), force=True)
-    # F(v) of a wide box, up to what does not depend on v; excess = N - K.
-    wide = excess / 2 * sp.log(v) + RSS / (2 * v)
-    (least,) = sp.solve(sp.diff(wide, v), v)
-    return Derivation(integrand, partition, free, least.subs(excess, N - K))
+    # F(v) of a wide box; excess = N - K.
+    V, det, lo, hi = sp.symbols("V det v_lo v_hi", positive=True)
+    of_variance = (excess / 2 * sp.log(2 * sp.pi * v) + RSS / (2 * v) + sp.log(V)
+                   + sp.log(det) / 2)
+    (least,) = sp.solve(sp.diff(of_variance, v), v)
+    empirical = sp.simplify(of_variance.subs(v, least))
+    # ln v uniform; with w = RSS / 2v, dv/v = -dw/w: an incomplete gamma function.
+    nu = excess / 2
+    mass = sp.uppergamma(nu, RSS / (2 * hi)) - sp.uppergamma(nu, RSS / (2 * lo))
+    log_uniform = (RSS / 2) ** (-nu) * mass / (
+        (2 * sp.pi) ** nu * V * sp.sqrt(det) * sp.log(hi / lo))
+    # theta | v ~ N(m, v C), v ~ InverseGamma(a, g): Euler's integral again, a Student-t law.
+    x, C, g = sp.symbols("x C g", positive=True)     # x the distance of theta from m
+    student = g**a / sp.gamma(a) / sp.sqrt(2 * sp.pi * C) * euler.subs(
+        {a: a + sp.S.Half, c: g + x**2 / (2 * C)}, simultaneous=True)
+
+    def counted(expression: Any) -> Any:
+        return expression.subs(excess, N - K)
+
+    return Derivation(integrand, partition, free, counted(of_variance), counted(least),
+                      counted(empirical), counted(log_uniform), student)
 
 
 @dataclass(frozen=True)

@@ -29,32 +29,52 @@ class Learning(NamedTuple):
     multiplicity: int
 
 
+class Derivation(NamedTuple):
+    """The product y = abx, from the density of ab to the two temperatures' laws, in sympy."""
+
+    density: Any          # of t = |ab| on (0, 1), a and b uniform on (0, 1)
+    moment: Any           # E t^(2n) under it
+    partition: Any        # Z(c) = sum of (-c)^n / n! times the moments
+    leading: Any          # Z for large c: the box of t may end at infinity
+    energy: Any           # beta <U> = -d ln Z / d ln c of the leading form
+    heat_capacity: Any    # C = c^2 d^2 ln Z / dc^2 of the leading form
+    normal: Any           # Z with a and b standard normal
+
+
 @cache
-def derivation() -> tuple[Any, Any]:
+def derivation() -> Derivation:
     """Z of the product y = abx on [-1, 1]^2, from the density of ab, in sympy.
+
+    Symbols: ``c`` (sharpness, beta times n), ``t``, ``n``.
 
     Returns
     -------
-    partition, leading : sympy.Expr
-        Z(c) as a hypergeometric function, and its asymptotic form for large c.
+    Derivation
 
     Examples
     --------
-    >>> derivation()[0]
+    >>> derivation().partition
     hyper((1/2, 1/2), (3/2, 3/2), -c)
-    >>> derivation()[1]
+    >>> derivation().leading
     sqrt(pi)*(log(4*c) + EulerGamma)/(4*sqrt(c))
     """
     import sympy as sp
 
-    c, t = sp.symbols("c t", positive=True)
+    a, c, t = sp.symbols("a c t", positive=True)
     n = sp.Symbol("n", integer=True, nonnegative=True)
-    # Term by term: E[(ab)^(2n)] = (2n + 1)^-2 under the density -ln t of |ab| on (0, 1).
-    moment = sp.simplify(sp.integrate(-sp.log(t) * t ** (2 * n), (t, 0, 1), conds="none"))
-    assert sp.simplify(moment - 1 / (2 * n + 1) ** 2) == 0
-    partition = sp.hyper((sp.S.Half, sp.S.Half), (3 * sp.S.Half, 3 * sp.S.Half), -c)
-    leading = sp.sqrt(sp.pi) * (sp.log(4 * c) + sp.EulerGamma) / (4 * sp.sqrt(c))
-    return partition, leading
+    density = sp.integrate(1 / a, (a, t, 1))
+    moment = sp.factor(sp.integrate(density * t ** (2 * n), (t, 0, 1), conds="none"))
+    partition = sp.summation((-c) ** n / sp.factorial(n) * moment, (n, 0, sp.oo))
+    leading = sp.simplify(sp.integrate(density * sp.exp(-c * t**2), (t, 0, sp.oo)))
+    # In L = ln 4c + Euler's constant, dL = dc / c; beta^2 Var U = c^2 d^2 ln Z / dc^2.
+    L, whole = sp.Symbol("L", positive=True), sp.log(4 * c) + sp.EulerGamma
+    energy, heat = (sp.apart(sp.simplify(value).subs(sp.log(4 * c), L - sp.EulerGamma), L)
+                    .subs(L, whole) for value in (-c * sp.diff(sp.log(leading), c),
+                                                  c**2 * sp.diff(sp.log(leading), c, 2)))
+    # Given a, b is normal: 1 / sqrt(1 + 2 c a^2); a Meijer function, in other words K_0.
+    normal = 2 * sp.integrate(sp.exp(-(a**2) / 2) / sp.sqrt(2 * sp.pi) / sp.sqrt(1 + 2 * c * a**2),
+                              (a, 0, sp.oo))
+    return Derivation(density, moment, partition, leading, energy, heat, normal)
 
 
 def product_partition(sharpness: ArrayLike, factors: int = 2) -> Any:

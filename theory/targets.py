@@ -9,8 +9,9 @@ simulation; the stretch move is Goodman and Weare's with a = 2.
 from __future__ import annotations
 
 import math
+from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +21,74 @@ from theory.errors import DomainError, finite, positive
 from theory.evidence import LinearRegression
 
 Array = NDArray[np.float64]
+
+
+class Derivation(NamedTuple):
+    """What of this module sympy carries."""
+
+    walk: Any            # acceptance of a random walk in d dimensions, an integral
+    walk_one: Any        # that integral for d = 1
+    flat: Any            # acceptance of a random walk in a box, per dimension
+    leapfrog: Any        # matrix of one leapfrog step on (q, p) of a normal target
+    stretch: Any         # the stretch move's |new|^2 - |old|^2 in (walker, partner), a matrix
+    stretch_roots: Any   # its eigenvalues, of opposite sign
+    increment: Any       # relative variance of a stepping-stone weight
+    trapezoid: Any       # leading error of the trapezoid rule for <U> on one step
+    volume: Any          # share of the prior below U in two dimensions
+
+
+@cache
+def derivation() -> Derivation:
+    """The steps that sympy carries.
+
+    A = 2 P(ratio > 1) for every proposal that is its own inverse.  Quoted: the integral over d
+    dimensions as Student's t, Craig's form of the normal tail, and that a ratio of chi-squares
+    (leapfrog) gives an incomplete beta function.
+
+    Returns
+    -------
+    Derivation
+        In ``s`` (step), ``d``, ``rho`` (length of the normal proposal), ``r`` (width of the box in
+        steps), ``epsilon``, ``z``; ``Z, beta, Delta``; ``h, v_1, v_2`` (step in beta, Var U at its
+        ends); ``U, U_0, H`` (det of the Hessian), ``V``.
+
+    Examples
+    --------
+    >>> derivation().walk_one
+    2*atan(2/s)/pi
+    >>> derivation().trapezoid
+    h**2*(v_1 - v_2)/12
+    """
+    import sympy as sp
+
+    s, d, rho, r, z, h, epsilon = sp.symbols("s d rho r z h epsilon", positive=True)
+    # Given its length the log ratio is normal, N(-s^2 rho^2 / 2, s^2 rho^2): A = 2 Q(s rho / 2).
+    length = 2 ** (1 - d / 2) * rho ** (d - 1) * sp.exp(-(rho**2) / 2) / sp.gamma(d / 2)
+    walk = sp.Integral(length * sp.erfc(s * rho / (2 * sp.sqrt(2))), (rho, 0, sp.oo))
+    normal = sp.exp(-(z**2) / 2) / sp.sqrt(2 * sp.pi)
+    # A step of length z stays inside from a share 1 - z / r of all places.
+    flat = sp.simplify(sp.integrate(2 * (1 - z / r) * normal, (z, 0, r)))
+    kick, drift = sp.Matrix([[1, 0], [-epsilon / 2, 1]]), sp.Matrix([[1, epsilon], [0, 1]])
+    leapfrog = sp.simplify(kick * drift * kick)
+    x, o = sp.symbols("x o", real=True)
+    stretch = sp.hessian(sp.expand((o + z * (x - o)) ** 2 - x**2), (x, o)) / 2
+    roots = sp.Matrix([sp.factor(sp.simplify(v)) for v in stretch.eigenvals()])
+    # Weights w = exp(-Delta U) on the rung beta: E w^k = Z(beta + k Delta) / Z(beta).
+    Z = sp.Function("Z")
+    beta, Delta = sp.symbols("beta Delta", positive=True)
+    one, two = (Z(beta + k * Delta) / Z(beta) for k in (1, 2))
+    increment = two / one**2 - 1
+    # Exact for a cubic <U>(beta), whose slope is -Var U.
+    a0, a1, a2, a3, v1, v2 = sp.symbols("a_0:4 v_1 v_2")
+    cubic = a0 + a1 * beta + a2 * beta**2 + a3 * beta**3
+    error = h * (cubic.subs(beta, 0) + cubic.subs(beta, h)) / 2 - sp.integrate(cubic, (beta, 0, h))
+    slopes = sp.solve([sp.diff(cubic, beta).subs(beta, 0) + v1,
+                       sp.diff(cubic, beta).subs(beta, h) + v2], [a1, a2], dict=True)[0]
+    trapezoid = sp.factor(sp.simplify(error.subs(slopes)))
+    U, U0, H, V = sp.symbols("U U_0 H V", positive=True)
+    volume = sp.pi * 2 * (U - U0) / (sp.sqrt(H) * V)
+    return Derivation(walk, walk.subs(d, 1).doit(), flat, leapfrog, stretch, roots, increment,
+                      trapezoid, volume)
 
 
 def random_walk_acceptance(dimension: int, step: ArrayLike, beta: float = 1.0) -> Any:
@@ -79,7 +148,7 @@ def random_walk_acceptance_of(precision: ArrayLike, step: float) -> float:
     w = s**2 * np.linalg.eigvalsh(matrix)
     if w.min() <= 0.0:
         raise DomainError("precision", "a matrix that is not positive definite", "a precision")
-    nodes, weights = np.polynomial.legendre.leggauss(200)
+    nodes, weights = _nodes(200)
     phi = 0.25 * math.pi * (nodes + 1.0)
     # sin^2 in the denominator: multiplied through, nothing diverges at phi = 0.
     square = np.sin(phi)[:, None] ** 2
@@ -145,6 +214,11 @@ def leapfrog_acceptance(dimension: int, step: float, steps: int) -> float:
     return float(power_law(0.5 * d, max(s**2, 1.0)))
 
 
+@cache
+def _nodes(count: int) -> tuple[Array, Array]:
+    return np.polynomial.legendre.leggauss(count)
+
+
 def stretch_acceptance(dimension: int) -> float:
     """Acceptance of the stretch move (a = 2) on any normal target, walkers in equilibrium.
 
@@ -165,7 +239,7 @@ def stretch_acceptance(dimension: int) -> float:
     """
     d = _dimension(dimension)
     # z with density 1/sqrt(z) on [1/2, 2]: uniform in sqrt(z).
-    nodes, weights = np.polynomial.legendre.leggauss(64)
+    nodes, weights = _nodes(64)
     total = 0.0
     for low, high in ((math.sqrt(0.5), 1.0), (1.0, math.sqrt(2.0))):
         q = low + 0.5 * (high - low) * (nodes + 1.0)
@@ -189,7 +263,7 @@ def _stretch_given(z: float, d: int) -> float:
     plus, minus = abs(z * (z - 1.0) + root), abs(z * (z - 1.0) - root)
     limit = 2.0 * (d - 1) * math.log(z)
     # 2 P(plus * A - minus * B < limit), A and B chi-square with d degrees of freedom.
-    nodes, weights = np.polynomial.legendre.leggauss(200)
+    nodes, weights = _nodes(48)
     spread = math.sqrt(2.0 * d)
     low, high = max(d - 12 * spread, 0.0), d + 25 * spread + 40
     cuts = np.unique(np.clip([low, d - 4 * spread, d, d + 4 * spread, high,
