@@ -294,7 +294,7 @@ class _Progress:
     def __init__(self, expected: dict[str, float]) -> None:
         self.expected, self.done = expected, 0.0
         self.begin, self.shown, self.last = time.monotonic(), time.monotonic(), 0.0
-        self.name, self.started, self.interrupted = "", 0.0, False
+        self.name, self.started, self.interrupted, self.unit = "", 0.0, False, "sweeps"
 
     def __enter__(self) -> _Progress:
         def note(number: int, frame: FrameType | None) -> None:
@@ -314,6 +314,7 @@ class _Progress:
     def timed(self, name: str, module: Any, settings: Any) -> Any:
         """Compute one experiment."""
         self.name, self.started = name, time.monotonic()
+        self.unit = getattr(module, "UNIT", "sweeps")
         print(f"{name}: {self._left()}", file=sys.stderr, flush=True)
         result = module.compute(settings, progress=self)
         if self.interrupted:
@@ -332,7 +333,7 @@ class _Progress:
         if now - self.shown < (0.5 if live else 30.0):
             return
         self.shown = now
-        line = f"{self.name}, {words}: {done} of {total} sweeps; {self._left()}"
+        line = f"{self.name}, {words}: {done} of {total} {self.unit}; {self._left()}"
         print(f"\r{line[:100]:<100}" if live else line, end="" if live else "\n",
               file=sys.stderr, flush=True)
 

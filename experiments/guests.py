@@ -207,12 +207,27 @@ def pymc(case: Case, seed: int) -> Answer:
         guest.Potential("likelihood", black_box(u))
         trace = guest.sample_smc(draws=2000, chains=2, cores=1, random_seed=seed,
                                  progressbar=False, compute_convergence_checks=False)
-    log_z = np.array([np.ravel(np.asarray(v, dtype=object))[-1] for v in
-                      trace.sample_stats["log_marginal_likelihood"].values], dtype=float)
+    log_z = last_of_chains(trace.sample_stats["log_marginal_likelihood"].values)
     draws = case.prior_transform(trace.posterior["u"].values)
     size = [float(arviz.ess(draws[..., i])) for i in range(case.dimension)]
     return Answer(draws.reshape(-1, case.dimension), np.array(size),
                   log_evidence=float(log_z.mean()), evaluations=log_likelihood.calls)
+
+
+def last_of_chains(values: Any) -> Array:
+    """The last entry of every chain, (chains,), of PyMC's record (chains, stages).
+
+    Where chains differ in their number of stages it comes as one row of lists instead.
+
+    Examples
+    --------
+    >>> ragged = np.empty((1, 2), dtype=object)
+    >>> ragged[0, 0], ragged[0, 1] = [np.nan, -1.0], [np.nan, np.nan, -2.0]
+    >>> last_of_chains(ragged).tolist(), last_of_chains(np.array([[0, -1.0], [0, -2.0]])).tolist()
+    ([-1.0, -2.0], [-1.0, -2.0])
+    """
+    rows = values.ravel() if isinstance(values.flat[0], list) else values
+    return np.array([row[-1] for row in rows], dtype=float)
 
 
 def blackjax(case: Case, seed: int) -> Answer:
