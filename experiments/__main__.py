@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import time
 import traceback
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from experiments import EXPERIMENTS, STORED
+from sampler.interrupts import Interrupts
 
 HANDED_ON = ("fit", "resume", "show", "--version")
 WIRING_CHECK = "a wiring check, not a result: few sweeps, nothing is judged"
@@ -294,22 +293,15 @@ class _Progress:
     def __init__(self, expected: dict[str, float]) -> None:
         self.expected, self.done = expected, 0.0
         self.begin, self.shown, self.last = time.monotonic(), time.monotonic(), 0.0
-        self.name, self.started, self.interrupted, self.unit = "", 0.0, False, "sweeps"
+        self.name, self.started, self.unit = "", 0.0, "sweeps"
+        self.interrupts = Interrupts()
 
     def __enter__(self) -> _Progress:
-        def note(number: int, frame: FrameType | None) -> None:
-            self.interrupted = True
-            raise KeyboardInterrupt
-
-        try:
-            self.before = signal.signal(signal.SIGINT, note)
-        except ValueError:                  # not the main thread: Ctrl-C is somebody else's
-            self.before = None
+        self.interrupts.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
+        self.interrupts.__exit__()
 
     def timed(self, name: str, module: Any, settings: Any) -> Any:
         """Compute one experiment."""
@@ -317,8 +309,7 @@ class _Progress:
         self.unit = getattr(module, "UNIT", "sweeps")
         print(f"{name}: {self._left()}", file=sys.stderr, flush=True)
         result = module.compute(settings, progress=self)
-        if self.interrupted:
-            raise KeyboardInterrupt
+        self.interrupts.check()
         self.last = time.monotonic() - self.started
         self.done += self.expected[name]
         if sys.stderr.isatty():
@@ -326,8 +317,7 @@ class _Progress:
         return result
 
     def __call__(self, done: int, total: int, words: str) -> None:
-        if self.interrupted:
-            raise KeyboardInterrupt
+        self.interrupts.check()
         now = time.monotonic()
         live = sys.stderr.isatty()
         if now - self.shown < (0.5 if live else 30.0):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from sampler.errors import InputError
+from sampler.interrupts import Interrupts
 
 INSTRUMENTS = {"peaks": ("gaussian", "lorentzian", "pseudo_voigt"),
                "relaxation": ("exponential", "stretched")}
@@ -543,11 +544,14 @@ class _Progress:
 
     def __init__(self, title: str) -> None:
         self.title, self.begin, self.shown = title, time.monotonic(), 0.0
+        self.interrupts = Interrupts()
 
     def __enter__(self) -> _Progress:
+        self.interrupts.__enter__()
         return self
 
     def __call__(self, done: int, total: int, words: str) -> None:
+        self.interrupts.check()
         now = time.monotonic()
         if now - self.shown < 0.5 or not sys.stderr.isatty():
             return
@@ -557,6 +561,7 @@ class _Progress:
              sys.stderr)
 
     def __exit__(self, *_: object) -> None:
+        self.interrupts.__exit__()
         if self.shown:
             _say("\r" + " " * 78 + "\r", sys.stderr)
         _say(f"{self.title}: {time.monotonic() - self.begin:.1f} s\n", sys.stderr)

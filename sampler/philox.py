@@ -11,9 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Words = NDArray[np.uint64]
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 LOW = 0xFFFFFFFF
@@ -22,7 +20,7 @@ START, PRIOR, WALK, SWAP, POLISH = range(1, 6)
 DRAWS = 4096
 
 
-def philox4x32(counter: tuple[Any, Any, Any, Any], key: tuple[int, int]) -> tuple[Words, ...]:
+def philox4x32(counter: tuple[Any, Any, Any, Any], key: tuple[int, int]) -> tuple[Any, ...]:
     """Ten rounds of Philox4x32 on arrays of 32-bit counters (held in 64-bit words).
 
     Parameters
@@ -32,22 +30,20 @@ def philox4x32(counter: tuple[Any, Any, Any, Any], key: tuple[int, int]) -> tupl
 
     Returns
     -------
-    four arrays of 32-bit words
+    four arrays of 32-bit words, or four integers
 
     Examples
     --------
     >>> [hex(int(w)) for w in philox4x32((0, 0, 0, 0), (0, 0))]
     ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
-    c0, c1, c2, c3 = (np.asarray(c, dtype=np.uint64) for c in counter)
+    # Plain integers stay plain: a single number costs a tenth of what arrays of size 1 do.
+    c0, c1, c2, c3 = (_integers(c) for c in counter)
     k0, k1 = int(key[0]), int(key[1])
-    low = np.uint64(LOW)
     for _ in range(10):
-        first = np.uint64(MULTIPLIERS[0]) * c0
-        second = np.uint64(MULTIPLIERS[1]) * c2
+        first, second = MULTIPLIERS[0] * c0, MULTIPLIERS[1] * c2
         c0, c1, c2, c3 = (
-            (second >> np.uint64(32)) ^ c1 ^ np.uint64(k0), second & low,
-            (first >> np.uint64(32)) ^ c3 ^ np.uint64(k1), first & low)
+            (second >> 32) ^ c1 ^ k0, second & LOW, (first >> 32) ^ c3 ^ k1, first & LOW)
         k0, k1 = (k0 + WEYL[0]) & LOW, (k1 + WEYL[1]) & LOW
     return c0, c1, c2, c3
 
@@ -61,16 +57,18 @@ def uniforms(sweep: Any, replica: Any, draw: Any, key: int) -> tuple[Any, Any]:
     key : int
         64 bits from `stream_key`.
     """
-    sweep = np.asarray(sweep, dtype=np.uint64)
-    low = np.uint64(LOW)
-    a, b, c, d = philox4x32(
-        (sweep & low, sweep >> np.uint64(32), replica, draw), (key & LOW, key >> 32))
+    sweep = _integers(sweep)
+    a, b, c, d = philox4x32((sweep & LOW, sweep >> 32, replica, draw), (key & LOW, key >> 32))
     return _unit(a, b), _unit(c, d)
 
 
-def _unit(high: Words, low: Words) -> Any:
-    whole = ((high << np.uint64(32)) | low) >> np.uint64(12)
-    return (whole.astype(np.float64) + 0.5) * 2.0**-52
+def _integers(value: Any) -> Any:
+    return value if isinstance(value, int) else np.asarray(value, dtype=np.uint64)
+
+
+def _unit(high: Any, low: Any) -> Any:
+    whole = ((high << 32) | low) >> 12
+    return (whole + 0.5) * 2.0**-52
 
 
 def stream_key(seed: int, stream: int, chain: int = 0) -> int:

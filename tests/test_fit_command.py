@@ -1,5 +1,6 @@
 """The verbs fit, resume and show: what they promise, what they refuse, how they end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -373,3 +375,22 @@ def test_ctrl_c_while_counting_leaves_a_run_that_show_reads(
     out = capsys.readouterr().out
     assert "stopped by interrupted" in out
     assert main(["resume", str(tmp_path / "K1.npz"), "--sweeps", "100"]) in (0, 1)
+
+
+def test_an_interrupt_that_was_swallowed_stops_the_fit_all_the_same(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the posterior is lowered, caught and ignored there (as a finaliser or a callback
+    of the compiler would): the first report of progress ends a fit of half an hour."""
+    from sampler.kernels import problem
+
+    lowered = problem.lower
+
+    def deaf(*arguments: Any, **options: Any) -> Any:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return lowered(*arguments, **options)
+
+    monkeypatch.setattr(problem, "lower", deaf)
+    code = main([*swapped(FIT, "--K", "1"), "--sweeps", "100000000", "--out", str(tmp_path)])
+    assert code == 130
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
