@@ -238,7 +238,10 @@ def _credible(factors: Array, values: Array, probability: float) -> tuple[float,
 
 @dataclass(frozen=True)
 class NoiseChoice:
-    """Models compared with the noise summed over; printing it gives the table."""
+    """Models compared with the noise summed over; printing it gives the table.
+
+    Every mapping has the labels that `choose_with_noise` was given.
+    """
 
     curves: Mapping[Hashable, NoiseCurve]
     probability: Mapping[Hashable, float]         # p(model | data), noise log-uniform
