@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from sampler.exchange import metropolis as metropolis
     from sampler.exchange import resume as resume
     from sampler.exchange import sample as sample
+    from sampler.information import Criteria as Criteria
+    from sampler.information import criteria as criteria
+    from sampler.information import criteria_table as criteria_table
     from sampler.ladder import Ladder as Ladder
     from sampler.model import Model as Model
     from sampler.noise_level import NoiseChoice as NoiseChoice
@@ -62,6 +65,7 @@ _HOME = {
     "FreeEnergy": "evidence", "free_energy": "evidence", "free_energy_along": "evidence",
     "thermodynamic_integration": "evidence",
     "Run": "exchange", "metropolis": "exchange", "resume": "exchange", "sample": "exchange",
+    "Criteria": "information", "criteria": "information", "criteria_table": "information",
     "Ladder": "ladder",
     "NoiseChoice": "noise_level", "NoiseCurve": "noise_level",
     "choose_with_noise": "noise_level", "free_energy_of_noise": "noise_level",
