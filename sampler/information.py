@@ -30,6 +30,7 @@ from sampler.reweighting import standard_error, tempered
 Array = NDArray[np.float64]
 DRAWS = 8000          # draws at which the likelihood of every point is computed
 LARGEST = 20_000_000  # most draws times points held at once
+ALIKE = 1e-9          # spread of ln weights below which a point hardly depends on the parameters
 UNSAFE = 0.7          # Pareto k above which the importance weights of a point are not believed
 
 
@@ -219,10 +220,13 @@ def smoothed(log_ratios: Array) -> tuple[Array, float]:
     if tail < 5:
         return log_w, math.inf
     order = np.argsort(log_w, kind="stable")
-    above, cut = order[-tail:], float(log_w[order[-tail - 1]])
-    excess = np.exp(log_w[above]) - math.exp(cut)
-    if not excess[-1] > 0.0 or not excess[0] > 0.0:     # all weights alike
-        return log_w, 0.0 if not excess[-1] > 0.0 else math.inf
+    cut = float(log_w[order[-tail - 1]])
+    # Draws repeat, so that weights equal to the cut are no part of the tail.
+    above = order[-tail:][log_w[order[-tail:]] > cut]
+    tail = len(above)
+    if tail < 5 or log_w[above[-1]] - cut < ALIKE:
+        return log_w, 0.0
+    excess = math.exp(cut) * np.expm1(log_w[above] - cut)
     k, scale = _pareto(excess)
     if k != 0.0:
         place = (np.arange(tail) + 0.5) / tail

@@ -102,6 +102,14 @@ def test_smoothing_tells_heavy_tails() -> None:
     assert log_w.max() <= 0.0
 
 
+def test_weights_all_alike_or_repeated_are_safe() -> None:
+    """A point far from every peak has one likelihood, to rounding; Metropolis draws repeat."""
+    g = np.random.default_rng(3)
+    assert smoothed(np.zeros(2000))[1] == 0.0
+    assert smoothed(1e-12 * g.normal(size=2000))[1] == 0.0
+    assert abs(smoothed(np.repeat(0.3 * g.exponential(size=5000), 3))[1] - 0.3) < 0.25
+
+
 def test_an_outlier_is_flagged() -> None:
     """One point far from a line of three parameters too few draws can leave out: k > 0.7."""
     y = Y.copy()
