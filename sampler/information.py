@@ -30,7 +30,7 @@ from sampler.reweighting import standard_error, tempered
 Array = NDArray[np.float64]
 DRAWS = 8000          # draws at which the likelihood of every point is computed
 LARGEST = 20_000_000  # most draws times points held at once
-ALIKE = 1e-9          # spread of ln weights below which a point hardly depends on the parameters
+ALIKE = 0.01          # range of the tail of ln weights below which smoothing could change nothing
 UNSAFE = 0.7          # Pareto k above which the importance weights of a point are not believed
 
 
