@@ -14,7 +14,17 @@ import pytest
 import sympy as sp
 from scipy import integrate, interpolate, stats
 
-from theory import box, choice, criteria, evidence, exchange_rate, joint, quadratic, singular
+from theory import (
+    box,
+    choice,
+    criteria,
+    energies,
+    evidence,
+    exchange_rate,
+    joint,
+    quadratic,
+    singular,
+)
 from theory.box import BoxLine
 from theory.errors import DomainError, ValidityWarning
 from theory.evidence import LinearRegression
@@ -220,6 +230,47 @@ def test_exchange_of_the_products_by_two_routes() -> None:
             singular.product_partition(bad)
     with pytest.raises(DomainError, match="sharpness"):
         singular.normal_product_partition(0.0)
+
+
+@pytest.mark.parametrize(("hot", "cold"), [(0.5, 1.0), (0.01, 0.02), (0.0, 0.001), (0.2, 3.0)])
+def test_exchange_as_a_quadratic_form(hot: float, cold: float) -> None:
+    """The law of U1 - U2 at zero against Gil-Pelaez from Z; and far from the prior, where that
+    gives up, against the mean of min(1, exp(...)) over 100,000 exact draws of both rungs."""
+    line = LinearRegression(design(X), Y, 0.5, 0.0, [4.0, 1.0])
+    assert energies.exchange_acceptance(line, hot, cold) == pytest.approx(
+        exchange_rate.acceptance(lambda b: evidence.log_partition(line, b), hot, cold), abs=1e-10)
+    far = LinearRegression([[1.0], [1.0]], [5.0, 6.0])
+    g, U = np.random.default_rng(1), []
+    for beta in (hot, cold):
+        mean, C = evidence.posterior(far, beta)
+        theta = mean[0] + math.sqrt(C[0, 0]) * g.normal(size=100_000)
+        U.append(((5.0 - theta) ** 2 + (6.0 - theta) ** 2) / 2)
+    accept = np.minimum(1.0, np.exp((cold - hot) * (U[1] - U[0])))
+    error = accept.std() / math.sqrt(100_000)
+    assert abs(accept.mean() - energies.exchange_acceptance(far, hot, cold)) < 4 * error
+    assert abs(accept.mean() - energies.exchange_acceptance(far, hot, 1.5 * cold)) > 4 * error
+
+
+REFUSED = {
+    "text": (lambda: choice.Question("5", 0, 1, 1), "weight: received '5', expected numbers"),
+    "no covariance": (lambda: joint.difference([joint.Estimate([0.0], [[0.0]])] * 2, 9.0),
+                      r"estimates\[0\].covariance"),
+    "NaN": (lambda: joint.difference([joint.Estimate([math.nan], [[1.0]])] * 2, 9.0),
+            r"estimates\[0\].value\[0\]: received nan"),
+    "no column": (lambda: joint.estimate(np.zeros((3, 0)), [1, 2, 3], 1.0), "at least one column"),
+    "leverage 1": (lambda: criteria.criteria(np.eye(2), [1.0, 2.0], 1.0), r"design\[0\]: .*prior"),
+    "noises": (lambda: criteria.criteria(design(X), Y, [1.0, 2.0]), "one number or 6"),
+    "no box": (lambda: BoxLine(X, Y, 1.0, (-1, 1), ()), "offset: received"),
+    "rungs": (lambda: energies.exchange_acceptance(LinearRegression([[1.0]], [1.0]), 1.0, 1.0),
+              "beta1 < beta2"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_used_to_pass_or_crash_is_refused(name: str) -> None:
+    call, pattern = REFUSED[name]
+    with pytest.raises(DomainError, match=pattern):
+        call()
 
 
 # --- numbers that no other test held --------------------------------------------------------------

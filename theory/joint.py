@@ -139,9 +139,9 @@ def estimate(design: ArrayLike, y: ArrayLike, noise: float) -> Estimate:
     """
     X, data = finite("design", design, 2), finite("y", y, 1)
     s = float(positive("noise", finite("noise", noise, 0)))
-    if len(data) != len(X):
+    if len(data) != len(X) or not X.shape[1]:
         raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
-                          "one value per row of the design")
+                          "one value per row of the design, and at least one column")
     value, _, rank, _ = np.linalg.lstsq(X, data, rcond=None)
     if rank < X.shape[1]:
         raise DomainError("design", f"rank {rank}", f"{X.shape[1]} independent columns")
@@ -440,10 +440,13 @@ def _blocks(estimates: Sequence[Estimate], shared: Sequence[int] | None) -> tupl
     out: the marginal of a normal law."""
     if len(estimates) < 2:
         raise DomainError("estimates", f"{len(estimates)}", "two data sets or more")
-    sizes = {len(e.value) for e in estimates}
+    values = [finite(f"estimates[{m}].value", e.value, 1) for m, e in enumerate(estimates)]
+    covariances = [_covariance(f"estimates[{m}].covariance", e.covariance, len(v))
+                   for m, (e, v) in enumerate(zip(estimates, values, strict=True))]
+    sizes = {len(v) for v in values}
     index = list(range(min(sizes))) if shared is None else [int(i) for i in shared]
     if (shared is None and len(sizes) > 1) or not index or max(index) >= min(sizes) \
             or min(index) < 0 or len(set(index)) != len(index):
         raise DomainError("shared", str(shared), "parameters that every data set has, once each")
-    return (np.stack([e.value[index] for e in estimates]),
-            np.stack([e.covariance[np.ix_(index, index)] for e in estimates]))
+    return (np.stack([v[index] for v in values]),
+            np.stack([C[np.ix_(index, index)] for C in covariances]))
