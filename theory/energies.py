@@ -75,7 +75,7 @@ def energy_law(problem: LinearRegression, beta: float = 1.0) -> Quadratic:
     Examples
     --------
     >>> problem = LinearRegression([[1.0], [1.0]], [0.2, 0.4])
-    >>> abs(energy_law(problem).mean - mean_energy(problem)) < 1e-12
+    >>> abs(energy_law(problem).mean - float(mean_energy(problem))) < 1e-12
     True
     """
     b = float(positive("beta", finite("beta", beta, 0), zero=True))
