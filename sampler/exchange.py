@@ -100,6 +100,13 @@ class Run:
         with np.errstate(invalid="ignore"):
             return np.asarray(self.state.accepted / self.state.proposed)
 
+    def to_arviz(self, *, sort: bool = False, log_likelihood: bool = False) -> Any:
+        """The draws for ArviZ: an InferenceData (0.x) or a DataTree (1.x); see
+        `sampler.export.to_arviz`."""
+        from sampler.export import to_arviz
+
+        return to_arviz(self, sort=sort, log_likelihood=log_likelihood)
+
 
 def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.1,
            burn_in: int | None = None, chains: int = 4, seed: int = 0,
