@@ -197,9 +197,11 @@ def _until(machine: _Machine, until: float, max_sweeps: int, begin: float) -> Ru
     while True:
         machine.count(size)
         run = machine.run("until", begin)
-        diagnosis, error = diagnose(run), free_energy(run).error
-        if diagnosis.trusted and error <= until:
-            return run
+        diagnosis = diagnose(run, bridged=False)
+        if diagnosis.trusted:   # only now is the bridge worth its time
+            diagnosis, error = diagnose(run), free_energy(run).error
+            if diagnosis.trusted and error <= until:
+                return run
         left = max_sweeps - (machine.sweep - 1)
         if left <= 0:
             return replace(run, stopped="limit")
