@@ -71,9 +71,21 @@ def summary(run: Run) -> str:
     lines += ["", *times] if times else []
     lines += ["", "priors (their bounds are part of the question; F depends on them):"]
     lines += [f"  {name}: {words}" for name, words in priors_in_words(run)]
+    lines += _outside(run)
     pressed = pressing(run, draws)
     lines += ["", *pressed] if pressed else []
     return "\n".join(lines)
+
+
+def _outside(run: Run) -> list[str]:
+    """How much of the prior the noise law forbids: it is part of F like a bound."""
+    if run.betas[0] > 0.0:
+        return []
+    inside = float(np.isfinite(run.energy[..., 0]).mean())
+    if inside == 1.0 or inside == 0.0:
+        return []
+    return [f"  of the prior {1.0 - inside:.1%} lies outside the support (a mean count < 0), which "
+            f"is {-math.log(inside):.2f} nats of F"]
 
 
 def _parameter_table(run: Run, draws: Array) -> list[str]:
