@@ -7,7 +7,6 @@ this repository.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import traceback
@@ -242,15 +241,17 @@ def _comparison(name: str, claims: list[Any]) -> str:
 def _write_tables(table: dict[str, list[Any]], folder: Path, quick: bool,
                   seconds: dict[str, float]) -> None:
     from experiments.claims import WIRING, markdown
+    from sampler.report import json_text
 
     head = f"**{WIRING_CHECK}**\n\n" if quick else ""
     text = "\n\n".join(f"## {name}\n\n{markdown(rows, not quick)}" for name, rows in table.items())
     (folder / "table.md").write_text(f"{head}{text}\n", encoding="utf-8")
     record = {"quick": quick, "seconds": {n: round(s, 1) for n, s in seconds.items()}, "claims": [
-        {"experiment": name, "claim": c.claim, "paper": c.paper, "ours": c.ours, "error": c.error,
+        {"experiment": name, "claim": c.claim, "compared_with": c.reference[0],
+         "reference": c.reference[1], "ours": c.ours, "error": c.error,
          "verdict": WIRING if quick else c.verdict, "note": c.note}
         for name, rows in table.items() for c in rows]}
-    (folder / "table.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (folder / "table.json").write_text(json_text(record), encoding="utf-8")
 
 
 def _save_figures(figures: dict[str, Any], folder: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import re
 import sys
@@ -85,7 +84,8 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     fit.add_argument("--prior", action="append", default=[], metavar="NAME=PRIOR",
                      help='for example "component_rate=LogUniform(0.03,300)" or '
                      '"peak_width=Uniform(0.1,2)"; repeatable; a name without its number means '
-                     "every component; peak_width is the full width at half maximum (FWHM); "
+                     "every component, but those given with their number (peak1_width=...), in "
+                     "whichever order; peak_width is the full width at half maximum (FWHM); "
                      "also for the noise (sigma=...)")
     fit.add_argument("--K", default=None, help="numbers of components: 2, 0:4 or 0,2,3 (required)")
     fit.add_argument("--noise", default=None, help=f"{NOISES} (required)")
@@ -231,7 +231,7 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
 
 
 def _write_tables(choice: Any, runs: dict[Any, Any], folder: Path) -> None:
-    from sampler.report import parameter_rows
+    from sampler.report import json_text, parameter_rows
 
     rows = [{"model": _name(r.label), "parameters": r.parameters, "F": r.free_energy.value,
              "F_error": r.free_energy.error, "estimator": r.free_energy.estimator,
@@ -243,7 +243,7 @@ def _write_tables(choice: Any, runs: dict[Any, Any], folder: Path) -> None:
     record = {"best": _name(choice.best), "not_excluded": [_name(v) for v in choice.not_excluded],
               "models": rows, "parameters": tables,
               "versions": dict(next(iter(runs.values())).versions)}
-    (folder / "table.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (folder / "table.json").write_text(json_text(record), encoding="utf-8")
     lines = ["model,parameter,mean,sd,low68,high68,low95,high95,ess"]
     for model, table in tables.items():
         for row in table:
