@@ -46,9 +46,9 @@ APART = ("__init__", "__main__", "files", "report")
 
 def every_campaign() -> dict[str, Campaign]:
     """All campaigns by name, in the order of the table."""
-    from experiments.campaigns import evidence, honesty, sampling
+    from experiments.campaigns import evidence, honesty, mutation, sampling
 
-    found = [c for module in (evidence, honesty, sampling) for c in module.campaigns()]
+    found = [c for module in (evidence, honesty, mutation, sampling) for c in module.campaigns()]
     return {c.name: c for c in sorted(found, key=lambda c: c.name)}
 
 
@@ -232,8 +232,13 @@ def _judged(chosen: dict[str, Campaign], digest: str, known: RunStore,
                     records[problem].append(known[key]["found"])
         made = sum(map(len, records.values()))
         seeds = [seed for _, seed in wanted]
-        runs[name] = [float(v) for v in (made, len(wanted), min(seeds), max(seeds))]
+        runs[name] = [float(v) for v in (made + len(crashed), len(wanted), min(seeds), max(seeds))]
         seconds[name] = cpu
+        if made + len(crashed) < len(wanted):
+            findings.append((name, Finding(
+                "not judged: not all runs are made for the present sampler", "-",
+                f"{made + len(crashed)} of {len(wanted)}", 0.0, None, "-")))
+            continue
         findings.append((name, nothing("runs that ended in an error", crashed, "0")))
         if min(map(len, records.values())) > 0:
             findings += [(name, f) for f in campaign.judge(records)]

@@ -35,9 +35,9 @@ def default_records(factor: float = 1.0, shift: float = 0.0) -> dict[str, list[A
         moments = [honest_errors(200, 7, generator) for _ in range(4)]
         out[name] = [{
             "value": value[k] + shift, "error": factor * error[k], "freedom": 3,
-            "bar": bar[k] + shift, "bar_error": factor * bar_error[k], "gap": abs(value[k]) / error[k],
-            "apart": abs(bar[k]) / bar_error[k], "trusted": True,
-            "moments": [[m[k] + shift, factor * e[k], 7] for m, e in moments]}
+            "bar": bar[k] + shift, "bar_error": factor * bar_error[k],
+            "gap": abs(value[k]) / error[k], "apart": abs(bar[k]) / bar_error[k],
+            "trusted": True, "moments": [[m[k] + shift, factor * e[k], 7] for m, e in moments]}
             for k in range(200)]
     return out
 
