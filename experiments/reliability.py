@@ -23,7 +23,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -189,7 +195,7 @@ def _run_all(todo: dict[Key, tuple[Campaign, str, int]], known: RunStore, settin
             done, _ = wait(under_way, timeout=5.0, return_when=FIRST_COMPLETED)
             for future in done:
                 key = under_way.pop(future)
-                known.add(key, future.result())
+                known.add(key, kept(future))
             if progress is not None:
                 name = todo[next(iter(under_way.values()))][0].name if under_way else "judging"
                 progress(len(todo) - len(waiting) - len(under_way), len(todo), name)
@@ -198,20 +204,29 @@ def _run_all(todo: dict[Key, tuple[Campaign, str, int]], known: RunStore, settin
 
 
 def timed(name: str, problem: str, seed: int) -> Numbers:
-    """One run of a campaign, with the CPU seconds of this process and of those it started.
-
-    A run that ends in an error is a result like any other: the error is what is kept.
-    """
+    """One run of a campaign, with the CPU seconds of this process and of those it started."""
     def cpu() -> float:
         times = os.times()
         return times.user + times.system + times.children_user + times.children_system
 
     begin = cpu()
-    try:
-        outcome: Numbers = {"found": every_campaign()[name].run(problem, seed)}
-    except Exception as error:
-        outcome = {"failed": f"{type(error).__name__}: {error}"}
-    return {**outcome, "cpu": round(cpu() - begin, 3)}
+    found = every_campaign()[name].run(problem, seed)
+    return {"found": found, "cpu": round(cpu() - begin, 3)}
+
+
+def kept(future: Future[Numbers]) -> Numbers:
+    """What is kept of a run that ended: a run that ends in an error is a result like any other.
+
+    Raises
+    ------
+    BrokenExecutor
+        If its process was lost, which says nothing of the run.
+    """
+    error = future.exception()
+    if isinstance(error, BrokenExecutor):
+        raise error
+    return future.result() if error is None else {
+        "failed": f"{type(error).__name__}: {error}", "cpu": 0.0}
 
 
 def _judged(chosen: dict[str, Campaign], digest: str, known: RunStore,

@@ -4,6 +4,8 @@ The campaigns themselves run for hours (``make reliability``); here every judge 
 are right by construction, and then the same records with one thing wrong.
 """
 
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import numpy as np
 import pytest
 
 from experiments import reliability, results
-from experiments.campaigns import evidence, honesty, sampling, seed_of
+from experiments.campaigns import evidence, honesty, mutation, sampling, seed_of
+from experiments.paths import ROOT
 from experiments.run_store import RunStore
 
 
@@ -174,8 +177,14 @@ def test_a_campaign_goes_on_where_it_stopped_and_after_a_change_begins_anew(
 
 def test_a_run_that_crashes_is_a_failure_of_its_campaign(tmp_path: Path) -> None:
     campaign = reliability.every_campaign()["D5 spike"]
-    found = reliability.timed("D5 spike", "no such problem", 1)
-    assert "failed" in found and "no such problem" in found["failed"]
+    future: Future[Any] = Future()
+    future.set_exception(ValueError("no root"))
+    found = reliability.kept(future)
+    assert found == {"failed": "ValueError: no root", "cpu": 0.0}
+    lost: Future[Any] = Future()
+    lost.set_exception(BrokenProcessPool("killed"))
+    with pytest.raises(BrokenProcessPool):
+        reliability.kept(lost)
     digest, store = reliability.sampler_digest(), RunStore(tmp_path / "runs.jsonl")
     store.add(reliability._key(campaign, "spike_and_slab", 1, digest), found)
     result = reliability._judged({"D5 spike": campaign}, digest, store,
@@ -203,3 +212,29 @@ def test_the_stored_campaigns_are_shown_as_they_are(tmp_path: Path) -> None:
     for stem, figure in reliability.draw(result).items():
         figure.savefig(tmp_path / f"{stem}.png", dpi=40)
         assert (tmp_path / f"{stem}.png").stat().st_size > 3000
+
+
+# ---- planted defects ----------------------------------------------------------------------------
+
+
+def test_every_planted_defect_fits_its_file_and_there_are_enough() -> None:
+    """Texts that no longer stand in the sources would be defects that are never planted."""
+    names = [d.name for d in mutation.PLANTED]
+    assert len(set(names)) == len(names) >= 40 and not set(names) & set(mutation.drawn())
+    for one in (*mutation.PLANTED, *mutation.drawn().values()):
+        text = (ROOT / "sampler" / one.file).read_text(encoding="utf-8")
+        assert text.count(one.old) == 1 and one.old != one.new, one.name
+        compile(text.replace(one.old, one.new), one.file, "exec")
+    assert {Path(d.file).stem for d in mutation.drawn().values()} == {
+        "cpu", "problem", "reference", "exchange", "evidence"}
+
+
+def test_a_survivor_and_a_control_that_fails_are_said() -> None:
+    good = {name: [{"noticed": name != mutation.CONTROL, "by": "test"}]
+            for name in (mutation.CONTROL, *(d.name for d in mutation.PLANTED))}
+    assert not failing(mutation.judge_mutants(good))
+    survived = {**good, "sign of the exchange": [{"noticed": False, "by": ""}]}
+    assert len(failing(mutation.judge_mutants(survived))) == 1
+    assert "sign of the exchange" in str(mutation.judge_mutants(survived)[-1].found)
+    broken = {**good, mutation.CONTROL: [{"noticed": True, "by": "test"}]}
+    assert failing(mutation.judge_mutants(broken))
