@@ -121,13 +121,13 @@ def widths(N: float, ratio: float, settings: Settings) -> tuple[Array, Array]:
 
 
 def law(N: float, ratio: float, gap: float, settings: Settings, value: Array) -> Array:
-    """Exact P(F_int - F_sep <= value): a prior volume larger by exp(value) would integrate."""
-    from theory.joint import probability_of_integration
+    """Exact P(F_int - F_sep <= value)."""
+    from theory.joint import Estimate, law_of_difference
+    from theory.quadratic import cumulative
 
-    volume = (2 * settings.half_width) ** 2
-    pair = widths(N, ratio, settings)
-    return np.array([probability_of_integration(*pair, [gap, 0.0], volume * math.exp(v))
-                     for v in value])
+    truths = [Estimate(np.array([slope, 0.0]), width)
+              for slope, width in zip((1.0, 1.0 + gap), widths(N, ratio, settings), strict=True)]
+    return np.asarray(cumulative(law_of_difference(truths, (2 * settings.half_width) ** 2), value))
 
 
 def reference() -> float:

@@ -31,8 +31,15 @@ if TYPE_CHECKING:
     from sampler.exchange import metropolis as metropolis
     from sampler.exchange import resume as resume
     from sampler.exchange import sample as sample
+    from sampler.information import Criteria as Criteria
+    from sampler.information import criteria as criteria
+    from sampler.information import criteria_table as criteria_table
     from sampler.ladder import Ladder as Ladder
     from sampler.model import Model as Model
+    from sampler.noise_level import NoiseChoice as NoiseChoice
+    from sampler.noise_level import NoiseCurve as NoiseCurve
+    from sampler.noise_level import choose_with_noise as choose_with_noise
+    from sampler.noise_level import free_energy_of_noise as free_energy_of_noise
     from sampler.parsing import parse_formula as parse_formula
     from sampler.posterior import Posterior as Posterior
     from sampler.posterior import joint as joint
@@ -58,7 +65,10 @@ _HOME = {
     "FreeEnergy": "evidence", "free_energy": "evidence", "free_energy_along": "evidence",
     "thermodynamic_integration": "evidence",
     "Run": "exchange", "metropolis": "exchange", "resume": "exchange", "sample": "exchange",
+    "Criteria": "information", "criteria": "information", "criteria_table": "information",
     "Ladder": "ladder",
+    "NoiseChoice": "noise_level", "NoiseCurve": "noise_level",
+    "choose_with_noise": "noise_level", "free_energy_of_noise": "noise_level",
     "Model": "model", "parse_formula": "parsing", "Posterior": "posterior", "joint": "posterior",
     "Bernoulli": "priors", "Beta": "priors", "Gamma": "priors", "InverseGamma": "priors",
     "LogUniform": "priors", "Normal": "priors", "Ordered": "priors", "Uniform": "priors",

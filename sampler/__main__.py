@@ -113,6 +113,8 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     show = verbs.add_parser("show", help="print a saved run")
     show.add_argument("run", metavar="RUN.npz")
     show.add_argument("--figure", default=None, metavar="FILE", help="also draw the fit")
+    show.add_argument("--criteria", action="store_true",
+                      help="also print WBIC, BIC, AIC, WAIC and LOO beside F, with their errors")
     return parser
 
 
@@ -289,6 +291,10 @@ def _show(options: argparse.Namespace) -> int:
     print(f"{run.chains} chains of {run.sweeps} sweeps after {run.burn_in} of burn-in, seed "
           f"{run.seed}, {len(run.betas)} rungs, stopped by {run.stopped}")
     print(summary(run))
+    if options.criteria:
+        from sampler.information import criteria_table
+
+        print(f"\n{criteria_table({Path(options.run).stem: run})}")
     return int(not diagnose(run).trusted)
 
 

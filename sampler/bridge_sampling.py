@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from sampler import philox
 from sampler.cube import from_logit, log_normal_mass, log_prior, normal_between, to_logit
 from sampler.data import POISSON
+from sampler.evidence import bennett_gap
 from sampler.exchange import Run, buffers
 from sampler.kernels.problem import LINEAR, aligned_zeros, lower
 from sampler.labels import Group, exchangeable, fold
@@ -174,7 +175,6 @@ def meng_wong(at_p: Array, at_q: Array) -> tuple[float, float]:
     >>> abs(value - math.log(3.0)) < 4 * variance**0.5 < 0.1
     True
     """
-    from scipy.optimize import brentq
     from scipy.special import expit
 
     series = at_p.reshape(at_p.shape[0], -1)
@@ -182,24 +182,13 @@ def meng_wong(at_p: Array, at_q: Array) -> tuple[float, float]:
     tau = autocorrelation_time(expit(middle - series))
     effective = series.size / tau
     log_odds = math.log(effective / len(at_q))       # ln n_p/n_q: who is better known counts more
-
-    def miss(log_ratio: float) -> float:
-        x = log_ratio - log_odds
-        return (log_odds + _log_mean(expit(x - series)) - _log_mean(expit(at_q - x)))
-
-    top = float(max(series.max(), at_q.max()))
-    low = float(min(series.min(), middle))
-    log_ratio = float(brentq(miss, low - 60.0, top + 60.0, xtol=1e-12))
-    x = log_ratio - log_odds
+    x = bennett_gap(series, at_q[None], middle - log_odds, log_odds)
+    log_ratio = x + log_odds
     p, q = expit(x - series), expit(at_q - x)
     slope = 2.0 - float((p**2).mean()) / float(p.mean()) - float((q**2).mean()) / float(q.mean())
     variance_p = float(p.var()) * autocorrelation_time(p) / p.size / float(p.mean()) ** 2
     variance_q = float(q.var()) / q.size / float(q.mean()) ** 2
     return log_ratio, (variance_p + variance_q) / slope**2
-
-
-def _log_mean(values: Array) -> float:
-    return math.log(max(float(values.mean()), 1e-300))
 
 
 class _Target:

@@ -1,8 +1,27 @@
 """Saved runs: one ``.npz`` of plain arrays, no pickle, checked before it is believed.
 
-The file holds the run's arrays, the posterior as canonical text (formulas, priors, noise) with the
-data as arrays, and a SHA-256 over all of it.  It is written beside the target and moved into
-place; the generation before is kept as ``NAME.previous``.
+The file is written beside the target and moved into place; the generation before is kept as
+``NAME.previous``.  Schema 2, for C chains of S counted sweeps, R rungs, P free parameters, data
+sets b of n points, N of them padded in all:
+
+========================  ================  ======================================================
+entry                     type, shape       what
+========================  ================  ======================================================
+``betas``                 f8 (R)            inverse temperatures
+``energy``                u1 (8, C, R, S)   U before each exchange: byte planes of f8, lowest first
+``replica``               u1 (2, C, R, S)   which replica sat at the rung: byte planes of i2
+``draws``                 u1 (8, C, P, S)   parameters at beta = 1: byte planes of f8
+``steps``                 f8 (R, P)         steps of the random walk, frozen
+``state_*``               see `State`       all that the next sweep depends on, bit for bit
+``x{b}``, ``y{b}``        f8 (n)            data set b
+``deviation{b}``          f8 (n)            its standard deviations (1 where they are unknown)
+``record``                u1, JSON text     schema, burn_in, seed, stopped, seconds, versions, and
+                                            the formulas, priors and noise law of every data set
+``sha256``                u1, 64 letters    over name, type, shape and bytes of all the others
+========================  ================  ======================================================
+
+What makes a file large is one energy for each sweep *and rung*, all of which F needs, bit for bit;
+of these the leading bytes are compressed away, the trailing ones are noise.
 """
 
 from __future__ import annotations
@@ -13,6 +32,7 @@ import os
 import shutil
 import threading
 import zipfile
+import zlib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -28,9 +48,10 @@ from sampler.parsing import parse_formula
 from sampler.posterior import Posterior, joint
 from sampler.priors import from_text, to_text
 
-SCHEMA = 1
+SCHEMA = 2
 LARGEST_ARRAY = 8 * 2**30
 _ARRAYS = ("betas", "energy", "replica", "draws", "steps")
+_PACKED = ("energy", "draws", "replica")    # one row for each sweep: all that is large
 
 
 def save_run(run: Run, path: str | Path) -> Path:
@@ -57,12 +78,13 @@ def save_run(run: Run, path: str | Path) -> Path:
         "blocks": [_describe(block, b, arrays) for b, block in enumerate(run.posterior.blocks)]}
     text = json.dumps(record, sort_keys=True)
     arrays["record"] = np.frombuffer(text.encode(), dtype=np.uint8)
+    arrays = _packed(arrays)
     arrays["sha256"] = np.frombuffer(_digest(arrays).encode(), dtype=np.uint8)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as file:     # with the user's own permissions
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
@@ -72,6 +94,29 @@ def save_run(run: Run, path: str | Path) -> Path:
         temporary.unlink(missing_ok=True)
         raise
     return target
+
+
+def _packed(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Byte planes of the large arrays, sweep after sweep: the leading bytes of a number hardly
+    change from sweep to sweep, so that they compress, which the number as a whole does not."""
+    out = dict(arrays)
+    for name in _PACKED:
+        value = np.ascontiguousarray(np.moveaxis(arrays[name], 1, 2), dtype=arrays[name].dtype)
+        planes = value.view(np.uint8).reshape(*value.shape, value.dtype.itemsize)
+        out[name] = np.ascontiguousarray(np.moveaxis(planes, -1, 0))
+    return out
+
+
+def _unpacked(arrays: dict[str, Any]) -> dict[str, Any]:
+    """The inverse, bit for bit; `_belongs_together` judges what comes out."""
+    out = dict(arrays)
+    for name, kind in zip(_PACKED, (np.float64, np.float64, np.int16), strict=True):
+        planes = arrays[name]
+        if planes.dtype != np.uint8 or planes.ndim != 4 or len(planes) != np.dtype(kind).itemsize:
+            raise ValueError(name)
+        value = np.ascontiguousarray(np.moveaxis(planes, 0, -1)).view(kind)[..., 0]
+        out[name] = np.ascontiguousarray(np.moveaxis(value, 2, 1))
+    return out
 
 
 def _keep(target: Path, previous: Path) -> None:
@@ -110,7 +155,7 @@ def load_run(path: str | Path) -> Run:
         raise InputError(str(path), "a damaged file (checksum differs)", "an intact saved run",
                          "its previous generation may be beside it, as .npz.previous")
     try:
-        run = _run(arrays, str(path))
+        run = _run(_unpacked(arrays), str(path))
         belongs = _belongs_together(run)
     except InputError:
         raise
@@ -205,7 +250,7 @@ def _read(path: Path) -> dict[str, Any]:
             arrays = {name: file[name] for name in file.files}
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError,
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, MemoryError, zlib.error,
             NotImplementedError):
         raise InputError(str(path), "a damaged or foreign file", "a saved run (.npz)") from None
     needed = {"record", "sha256", *_ARRAYS, *(f"state_{f.name}" for f in fields(State))}

@@ -70,7 +70,7 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
              crossed: float = 0.1, between: float = 3.0,
              gap: float = 3.0, apart: float = 3.0, coverage: float = 0.1,
              swap_rate: float = 0.1, trips: int = 5, rhat: float = 1.01,
-             ess: float = 400.0) -> Diagnosis:
+             ess: float = 400.0, bridged: bool = True) -> Diagnosis:
     """Say whether a run can be trusted, and what to do if not.
 
     Parameters
@@ -81,6 +81,9 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
         no fault (an unknown noise gives one, and for d = 1 the measure d/2 is so small that any
         narrow line in a wide range does): it alarms where its own relative error exceeds
         ``crossed``, that is, where the transition was crossed too seldom.
+    bridged : bool
+        False leaves out the two alarms that need the bridge, which costs as much as a short run:
+        for a first look between rounds.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
     if run.posterior.dimension == 0:
         return Diagnosis(
             True, (), (), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0, 1.0, math.inf)
-    found = _numbers(run)
+    found = {**_ladder_numbers(run), **(_bridge_numbers(run) if bridged else _NO_BRIDGE)}
     alarms = {
         "one temperature": (
             len(run.betas) < 2, "one temperature only: nothing shows that other modes were "
@@ -143,11 +146,20 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
     return Diagnosis(not raised, tuple(raised.values()), tuple(raised), **found)
 
 
+_NO_BRIDGE: dict[str, Any] = {"bridge_gap": 0.0, "uncovered": 0.0}
 _KNOWN: WeakKeyDictionary[Run, dict[str, Any]] = WeakKeyDictionary()
 
 
-def _numbers(run: Run) -> dict[str, Any]:
-    """What the alarms look at, worked out once for each run."""
+def _bridge_numbers(run: Run) -> dict[str, Any]:
+    found = bridge(run)
+    if found is None:
+        return _NO_BRIDGE
+    return {"bridge_gap": free_energy(run).apart if len(run.betas) > 1 else 0.0,
+            "uncovered": found.uncovered}
+
+
+def _ladder_numbers(run: Run) -> dict[str, Any]:
+    """What the other alarms look at, worked out once for each run."""
     if run not in _KNOWN:
         _KNOWN[run] = _measured(run)
     return _KNOWN[run]
@@ -159,14 +171,11 @@ def _measured(run: Run) -> dict[str, Any]:
     quantities = [cold, *(series for _, series in label_free(run))]
     between, gap = _disagreements(run) if len(run.betas) > 1 else (0.0, 0.0)
     peak, peak_error = _heat_capacity_peak(run)
-    found = bridge(run)
     return {
         "replica_memory": replica_memory(run) if len(run.betas) > 1 else 0.0,
         "heat_capacity_ratio": peak / (0.5 * run.posterior.dimension),
         "heat_capacity_error": peak_error,
         "between_within": between, "direction_gap": gap,
-        "bridge_gap": free_energy(run).apart if len(run.betas) > 1 else 0.0,
-        "uncovered": found.uncovered if found is not None else 0.0,
         "lowest_swap_rate": float(swaps.min()) if len(swaps) else 1.0,
         "barrier": float((1.0 - swaps).sum()), "round_trips": round_trips(run.replica),
         "rhat": max(rank_normalised_rhat(q) for q in quantities),

@@ -300,7 +300,7 @@ def _bar(hot: Array, cold: Array) -> _Pair:
         return _Pair(math.inf, math.inf, reverse, nothing, nothing)
     forward, light = _log_mean_exp(-hot)
     forward = -forward
-    gap = _root(hot, cold, 0.5 * (forward + reverse))
+    gap = bennett_gap(hot, cold, 0.5 * (forward + reverse))
     p, q = _fermi(hot - gap), _fermi(gap - cold)
     height = float(p.mean())
     # Everything in units of the mean weight, which may be tiny.
@@ -315,19 +315,30 @@ def _bar(hot: Array, cold: Array) -> _Pair:
     return _Pair(gap, forward, reverse, influence, 2.0 - light - heavy)
 
 
-def _root(hot: Array, cold: Array, start: float) -> float:
-    """Newton's steps on ln mean p - ln mean q, inside the bracket known so far.
+def bennett_gap(hot: Array, cold: Array, start: float, log_odds: float = 0.0) -> float:
+    """Solve odds * mean f(hot - gap) = mean f(gap - cold) with f(t) = 1/(1 + e**t).
 
-    In the logarithm the slope is near 1 on both sides, however far the start.
+    Newton's steps on the difference of the logarithms, inside the bracket known so far: in the
+    logarithm the slope is near 1 on both sides, however far the start.
+
+    Parameters
+    ----------
+    hot, cold : array (chains, sweeps), each of its own size
+        Reduced works at draws of the one law and of the other.
+    start : float
+        A first guess of the gap.
+    log_odds : float
+        ln of how much more the draws of ``hot`` count.
     """
     if hot.size > 20_000:  # a share of the sweeps brings the start close, at a small cost
         share = slice(None, None, 16)
-        start = _root(hot[:, share], cold[:, share], start)
+        start = bennett_gap(hot[:, share], cold[:, share], start, log_odds)
     lo, hi, gap = -math.inf, math.inf, start
+    log_sizes = log_odds + math.log(cold.size / hot.size)
     for _ in range(200):
         p, q = _fermi(hot - gap), _fermi(gap - cold)
         sum_p, sum_q = float(p.sum()), float(q.sum())
-        miss = math.log(sum_p) - math.log(sum_q)
+        miss = math.log(sum_p) - math.log(sum_q) + log_sizes
         lo, hi = (lo, gap) if miss > 0.0 else (gap, hi)
         slope = 2.0 - _squares(p) / sum_p - _squares(q) / sum_q
         previous, gap = gap, _inside(gap - miss / max(slope, 1e-3), gap, lo, hi)
@@ -398,9 +409,16 @@ def half_width(probability: float, freedom: int) -> float:
     >>> round(half_width(0.95, 7), 3)
     1.852
     """
-    from scipy.optimize import brentq
-
-    return float(brentq(lambda w: coverage(w, freedom) - probability, 1e-6, 50.0, xtol=1e-12))
+    w, density = _chi_grid(freedom)
+    scale = np.maximum(1.0, w)
+    width = 0.0
+    while True:     # the coverage is concave: Newton's steps come from below and never pass
+        slope = math.sqrt(2.0 / math.pi) * float(
+            np.sum(density * scale * np.exp(-0.5 * (width * scale) ** 2)))
+        step = (probability - coverage(width, freedom)) / slope
+        width += step
+        if step < 1e-12:
+            return width
 
 
 def normal_score(z: Any, freedom: int) -> Any:

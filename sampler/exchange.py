@@ -100,6 +100,13 @@ class Run:
         with np.errstate(invalid="ignore"):
             return np.asarray(self.state.accepted / self.state.proposed)
 
+    def to_arviz(self, *, sort: bool = False, log_likelihood: bool = False) -> Any:
+        """The draws for ArviZ: an InferenceData (0.x) or a DataTree (1.x); see
+        `sampler.export.to_arviz`."""
+        from sampler.export import to_arviz
+
+        return to_arviz(self, sort=sort, log_likelihood=log_likelihood)
+
 
 def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.1,
            burn_in: int | None = None, chains: int = 4, seed: int = 0,
@@ -190,9 +197,11 @@ def _until(machine: _Machine, until: float, max_sweeps: int, begin: float) -> Ru
     while True:
         machine.count(size)
         run = machine.run("until", begin)
-        diagnosis, error = diagnose(run), free_energy(run).error
-        if diagnosis.trusted and error <= until:
-            return run
+        diagnosis = diagnose(run, bridged=False)
+        if diagnosis.trusted:   # only now is the bridge worth its time
+            diagnosis, error = diagnose(run), free_energy(run).error
+            if diagnosis.trusted and error <= until:
+                return run
         left = max_sweeps - (machine.sweep - 1)
         if left <= 0:
             return replace(run, stopped="limit")

@@ -8,7 +8,7 @@ import math
 import mpmath as mp
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, interpolate, stats
 
 from theory import box, choice, criteria, energies, evidence, joint, noise, targets
 from theory.box import BoxLine
@@ -179,9 +179,16 @@ def test_energy_law_of_exact_draws(beta: float) -> None:
     mean, covariance = evidence.posterior(LINE, beta)
     theta = np.random.default_rng(3).multivariate_normal(mean, covariance, 20_000)
     U = np.sort(np.sum(((Y - theta @ DESIGN.T) / 0.5) ** 2, axis=1) / 2)
-    assert stats.kstest(energies.energy_cumulative(LINE, U, beta), "uniform").pvalue > 1e-3
-    other = 1.05 * beta or 1e-3
-    assert stats.kstest(energies.energy_cumulative(LINE, U, other), "uniform").pvalue < 1e-3
+    knots = np.quantile(U, np.linspace(0, 1, 201))
+
+    def p_value(b: float) -> float:                       # the law between 201 of its values
+        law = interpolate.PchipInterpolator(knots, energies.energy_cumulative(LINE, knots, b))
+        return float(stats.kstest(law(U), "uniform").pvalue)
+
+    assert p_value(beta) > 1e-3
+    assert p_value(1.05 * beta or 1e-3) < 1e-3
+    law = energies.energy_law(LINE, beta)
+    assert law.mean == pytest.approx(evidence.mean_energy(LINE, beta), rel=1e-13)
     if beta:
         assert abs(energies.energy_score(LINE, float(U.mean()), 20_000, beta)) < 4
         assert abs(energies.energy_score(LINE, float(U.mean()), 20_000, 1.1 * beta)) > 4

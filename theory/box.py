@@ -116,7 +116,8 @@ class BoxLine:
         if len(columns) != len(data) or not len(data):
             raise DomainError("y", f"{len(data)} values for {len(columns)} of x", "equal lengths")
         s = float(positive("noise", finite("noise", noise, 0)))
-        boxes = [_interval("slope", slope)] + ([_interval("offset", offset)] if offset else [])
+        boxes = [_interval("slope", slope)] + (
+            [] if offset is None else [_interval("offset", offset)])
         X = np.stack([columns, np.ones(len(columns))][:len(boxes)], axis=1)
         for field, scaled in (("x", X / s), ("y", data / s),
                               ("slope", np.outer(columns, boxes[0]) / s), ("offset", boxes[-1])):
@@ -130,8 +131,9 @@ class BoxLine:
         r = residual(X, data, estimate) / s
         hessian = X.T @ X / s**2
         for name, value in (("x", columns), ("y", data), ("noise", s), ("slope", boxes[0]),
-                            ("offset", boxes[1] if offset else None), ("estimate", estimate),
-                            ("hessian", hessian), ("minimum", 0.5 * float(r @ r)),
+                            ("offset", boxes[1] if len(boxes) > 1 else None),
+                            ("estimate", estimate), ("hessian", hessian),
+                            ("minimum", 0.5 * float(r @ r)),
                             ("ground", valley(X, data, s, *np.transpose(boxes)))):
             object.__setattr__(self, name, value)
 

@@ -169,7 +169,10 @@ def criteria(design: ArrayLike, y: ArrayLike, noise: ArrayLike, prior_mean: Arra
     if len(data) != n or n < 2 or not d:
         raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
                           "one value per row, two rows or more, a column or more")
-    s = np.broadcast_to(positive("noise", noise), (n,))
+    s = positive("noise", noise)
+    if s.shape not in ((), (n,)):
+        raise DomainError("noise", f"an array of shape {s.shape}", f"one number or {n}")
+    s = np.broadcast_to(s, (n,))
     A, b = X / s[:, None], data / s
     constant = 0.5 * float(np.sum(np.log(2 * np.pi * s**2)))
     best, _, rank, _ = np.linalg.lstsq(A, b, rcond=None)
@@ -187,6 +190,10 @@ def criteria(design: ArrayLike, y: ArrayLike, noise: ArrayLike, prior_mean: Arra
         mean, covariance = posterior(problem)
         h, r = np.einsum("ij,jk,ik->i", A, covariance, A), b - A @ mean
         wbic = float(mean_energy(problem, 1.0 / math.log(n))) + constant
+    if h.max() > 1 - 1e-12:
+        raise DomainError(f"design[{int(h.argmax())}]", "a point of leverage 1",
+                          "points whose loss leaves every parameter determined",
+                          "give a prior_covariance")
     at_mean = constant + 0.5 * float(r @ r)
     lppd = -constant - 0.5 * float(np.sum(np.log1p(h) + r**2 / (1 + h)))
     p_waic = float(np.sum(r**2 * h + 0.5 * h**2))

@@ -316,7 +316,8 @@ def acceptance(log_partition: Callable[[Any], Any], beta1: float, beta2: float) 
     if not abs(fine - coarse) < 1e-9:
         raise ArithmeticError(
             f"acceptance between {hot} and {cold}: the integral changes by {abs(fine - coarse):.1g}"
-            " when its step is halved; the energy of this model seems bounded from above")
+            " when its step is halved; the energy of this model seems bounded from above, or the "
+            "data far from the prior (theory.energies.exchange_acceptance has linear models)")
     return float(1.0 - 2.0 / np.pi * fine)
 
 

@@ -7,7 +7,10 @@ difference depends on the estimates' disagreement only:
     F_int - F_sep = -ln [ V N(theta_1 - theta_2; 0, Sigma_1 + Sigma_2) ]
 
 for two sets under a wide box of volume V, and the analogous products for more sets, for a part of
-the parameters, and for Gaussian priors (where no width has to be large).
+the parameters, and for Gaussian priors (where no width has to be large).  Over data sets each
+difference is half a quadratic form of normal numbers (`law_of_difference`,
+`law_of_gaussian_difference`; `theory.quadratic` has its distribution): how often sets are
+integrated is known before they are measured.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DomainError, ValidityWarning, finite, positive
 from theory.evidence import LinearRegression
+from theory.quadratic import Quadratic, cumulative
 
 Array = NDArray[np.float64]
 
@@ -135,9 +139,9 @@ def estimate(design: ArrayLike, y: ArrayLike, noise: float) -> Estimate:
     """
     X, data = finite("design", design, 2), finite("y", y, 1)
     s = float(positive("noise", finite("noise", noise, 0)))
-    if len(data) != len(X):
+    if len(data) != len(X) or not X.shape[1]:
         raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
-                          "one value per row of the design")
+                          "one value per row of the design, and at least one column")
     value, _, rank, _ = np.linalg.lstsq(X, data, rcond=None)
     if rank < X.shape[1]:
         raise DomainError("design", f"rank {rank}", f"{X.shape[1]} independent columns")
@@ -182,17 +186,22 @@ def difference(estimates: Sequence[Estimate], volume: float,
     """
     log_v = math.log(float(positive("volume", finite("volume", volume, 0))))
     values, covariances = _blocks(estimates, shared)
-    d, M = values.shape[1], len(values)
-    precisions = np.linalg.inv(covariances)
     _wide("difference", covariances, log_v)
+    misfit, constant = _parts(values, covariances, log_v)
+    return misfit + constant
+
+
+def _parts(values: Array, covariances: Array, log_volume: float) -> tuple[float, float]:
+    """Half the squared distances of M values from their mean, and what does not depend on them."""
+    M, d = values.shape
+    precisions = np.linalg.inv(covariances)
     together = np.linalg.inv(precisions.sum(axis=0))
     mean = together @ np.einsum("mij,mj->i", precisions, values)
     gaps = values - mean
     misfit = 0.5 * float(np.einsum("mi,mij,mj->", gaps, precisions, gaps))
-    log_dets = np.linalg.slogdet(covariances)[1]
     # One Gaussian integral in place of M; each has (2 pi)^(d/2) sqrt(det Sigma) / V.
-    log_det = float(log_dets.sum() - np.linalg.slogdet(together)[1])
-    return float(misfit + 0.5 * log_det + (M - 1) * (0.5 * d * math.log(2 * math.pi) - log_v))
+    log_det = float(np.linalg.slogdet(covariances)[1].sum() - np.linalg.slogdet(together)[1])
+    return misfit, 0.5 * log_det + (M - 1) * (0.5 * d * math.log(2 * math.pi) - log_volume)
 
 
 def _wide(function: str, covariances: Array, log_volume: float) -> None:
@@ -222,12 +231,63 @@ def integrated(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(covariance @ np.einsum("mij,mj->i", precisions, values), covariance)
 
 
+def law_of_difference(truths: Sequence[Estimate], volume: float,
+                      shared: Sequence[int] | None = None) -> Quadratic:
+    """The law of `difference` over data sets: half a noncentral chi-square, plus a constant.
+
+    (M - 1) d degrees of freedom; the noncentrality is the misfit of the true parameters.
+
+    Parameters
+    ----------
+    truths : sequence of Estimate
+        The *true* parameters of each set, and the covariance that its estimate will have.
+    volume, shared
+        As in `difference`.
+
+    Returns
+    -------
+    theory.quadratic.Quadratic
+        With its mean and variance; `theory.quadratic.cumulative` and ``density`` take it.
+
+    Raises
+    ------
+    DomainError
+        As `difference`.
+
+    Warns
+    -----
+    ValidityWarning
+        If the box is less than eight standard deviations of an estimate wide.
+
+    Examples
+    --------
+    >>> from theory.quadratic import cumulative
+    >>> x = np.linspace(-1, 1, 5)
+    >>> width = np.diag([1 / (x @ x), 1 / 5])
+    >>> law = law_of_difference([Estimate(np.array([2.0, 0.0]), width),
+    ...                          Estimate(np.array([1.0, 0.0]), width)], 400.0)
+    >>> print(f"{law.mean:.6f} {law.variance:.3f} {cumulative(law, 0.0):.10f}")
+    -3.098305 2.250 0.9538958002
+    """
+    log_v = math.log(float(positive("volume", finite("volume", volume, 0))))
+    values, covariances = _blocks(truths, shared)
+    _wide("law_of_difference", covariances, log_v)
+    return _law(values, covariances, log_v)
+
+
+def _law(values: Array, covariances: Array, log_volume: float) -> Quadratic:
+    misfit, constant = _parts(values, covariances, log_volume)
+    freedom = (len(values) - 1) * values.shape[1]
+    shifts = np.zeros(freedom)
+    shifts[0] = math.sqrt(max(2.0 * misfit, 0.0))
+    return Quadratic(constant, np.ones(freedom), shifts)
+
+
 def probability_of_integration(first: ArrayLike, second: ArrayLike, gap: ArrayLike,
                                volume: float) -> float:
     """How often two sets are integrated, over data sets, when their true parameters differ.
 
-    2 (F_int - F_sep) of `difference` is a noncentral chi-square with d degrees of freedom plus a
-    constant: the law of the wide formula, and of the truth where the box is wide.
+    `law_of_difference` at zero, for two sets that share all parameters.
 
     Parameters
     ----------
@@ -242,6 +302,16 @@ def probability_of_integration(first: ArrayLike, second: ArrayLike, gap: ArrayLi
     -------
     float
 
+    Raises
+    ------
+    DomainError
+        For shapes that do not fit, or matrices that are not covariances.
+
+    Warns
+    -----
+    ValidityWarning
+        If the box is less than eight standard deviations of an estimate wide.
+
     Examples
     --------
     >>> x = np.linspace(-1, 1, 5)
@@ -249,14 +319,19 @@ def probability_of_integration(first: ArrayLike, second: ArrayLike, gap: ArrayLi
     >>> print(f"{probability_of_integration(covariance, covariance, [1.0, 0.0], 400):.10f}")
     0.9538958002
     """
-    from scipy.special import chndtr
-
-    total = finite("first", first, 2) + finite("second", second, 2)
     D = finite("gap", gap, 1)
     log_v = math.log(float(positive("volume", finite("volume", volume, 0))))
-    limit = 2 * log_v - float(np.linalg.slogdet(2 * np.pi * total)[1])
-    delta = float(D @ np.linalg.solve(total, D))
-    return float(chndtr(limit, len(D), delta)) if limit > 0.0 else 0.0
+    pair = np.stack([_covariance(*given, len(D)) for given in (("first", first),
+                                                              ("second", second))])
+    _wide("probability_of_integration", pair, log_v)
+    return float(cumulative(_law(np.stack([D, 0.0 * D]), pair, log_v), 0.0))
+
+
+def _covariance(field: str, matrix: ArrayLike, d: int) -> Array:
+    C = finite(field, matrix, 2)
+    if C.shape != (d, d) or not np.allclose(C, C.T) or np.linalg.eigvalsh(C)[0] <= 0.0:
+        raise DomainError(field, f"an array of shape {C.shape}", f"a covariance, ({d}, {d})")
+    return C
 
 
 def gaussian_difference(problems: Sequence[LinearRegression]) -> float:
@@ -285,6 +360,12 @@ def gaussian_difference(problems: Sequence[LinearRegression]) -> float:
     """
     from theory.evidence import free_energy
 
+    joint = _together(problems)
+    return free_energy(joint) - sum(free_energy(p) for p in problems)
+
+
+def _together(problems: Sequence[LinearRegression]) -> LinearRegression:
+    """All data sets as one regression on the shared parameters."""
     if len(problems) < 2:
         raise DomainError("problems", f"{len(problems)}", "two data sets or more")
     first = problems[0]
@@ -292,11 +373,66 @@ def gaussian_difference(problems: Sequence[LinearRegression]) -> float:
         if not (np.array_equal(first.prior_mean, other.prior_mean)
                 and np.array_equal(first.prior_covariance, other.prior_covariance)):
             raise DomainError("problems", "different priors", "one prior of the shared parameters")
-    joint = LinearRegression(np.concatenate([p.design for p in problems]),
-                             np.concatenate([p.y for p in problems]),
-                             np.concatenate([p.noise for p in problems]),
-                             first.prior_mean, first.prior_covariance)
-    return free_energy(joint) - sum(free_energy(p) for p in problems)
+    return LinearRegression(np.concatenate([p.design for p in problems]),
+                            np.concatenate([p.y for p in problems]),
+                            np.concatenate([p.noise for p in problems]),
+                            first.prior_mean, first.prior_covariance)
+
+
+def law_of_gaussian_difference(problems: Sequence[LinearRegression], truths: ArrayLike
+                               ) -> Quadratic:
+    """The law of `gaussian_difference` over data sets, exactly and at any width of the prior.
+
+    Each free energy is quadratic in the data; along the columns of the designs, which is all that
+    counts, F~ = const + t^T (1 + R S0 R^T)^-1 t / 2 with t normal about R (theta - m0), R the
+    triangle of the design in units of the noise.
+
+    Parameters
+    ----------
+    problems : sequence of LinearRegression
+        With the same prior, their noise known and true; their y does not enter.
+    truths : array (sets, parameters)
+        True parameters of each set.
+
+    Returns
+    -------
+    theory.quadratic.Quadratic
+
+    Raises
+    ------
+    DomainError
+        For fewer than two sets, different priors, or truths that do not fit.
+
+    Examples
+    --------
+    >>> one = LinearRegression([[1.0], [1.0]], [0.0, 0.0])          # prior N(0, 1), noise 1
+    >>> law = law_of_gaussian_difference([one, one], [[0.3], [0.3]])
+    >>> apart = law_of_gaussian_difference([one, one], [[3.3], [0.3]])
+    >>> law.mean < 0.0 < apart.mean
+    True
+    """
+    first = _together(problems)
+    theta = finite("truths", truths, 2)
+    if theta.shape != (len(problems), first.dimension):
+        raise DomainError("truths", f"an array of shape {theta.shape}",
+                          f"({len(problems)}, {first.dimension}): the parameters of each set")
+    triangles = [np.linalg.qr(p.design / p.noise[:, None])[1] for p in problems]
+    centre = np.concatenate([R @ (t - first.prior_mean)
+                             for R, t in zip(triangles, theta, strict=True)])
+
+    def spread(R: Array) -> Array:
+        return np.eye(len(R)) + R @ first.prior_covariance @ R.T
+
+    whole, single = spread(np.concatenate(triangles)), [spread(R) for R in triangles]
+    form = np.linalg.inv(whole)
+    at = 0
+    for C in single:
+        form[at:at + len(C), at:at + len(C)] -= np.linalg.inv(C)
+        at += len(C)
+    weights, axes = np.linalg.eigh(form)
+    constant = 0.5 * float(np.linalg.slogdet(whole)[1] - sum(np.linalg.slogdet(C)[1]
+                                                             for C in single))
+    return Quadratic(constant, weights, axes.T @ centre)
 
 
 def _blocks(estimates: Sequence[Estimate], shared: Sequence[int] | None) -> tuple[Array, Array]:
@@ -304,10 +440,13 @@ def _blocks(estimates: Sequence[Estimate], shared: Sequence[int] | None) -> tupl
     out: the marginal of a normal law."""
     if len(estimates) < 2:
         raise DomainError("estimates", f"{len(estimates)}", "two data sets or more")
-    sizes = {len(e.value) for e in estimates}
+    values = [finite(f"estimates[{m}].value", e.value, 1) for m, e in enumerate(estimates)]
+    covariances = [_covariance(f"estimates[{m}].covariance", e.covariance, len(v))
+                   for m, (e, v) in enumerate(zip(estimates, values, strict=True))]
+    sizes = {len(v) for v in values}
     index = list(range(min(sizes))) if shared is None else [int(i) for i in shared]
     if (shared is None and len(sizes) > 1) or not index or max(index) >= min(sizes) \
             or min(index) < 0 or len(set(index)) != len(index):
         raise DomainError("shared", str(shared), "parameters that every data set has, once each")
-    return (np.stack([e.value[index] for e in estimates]),
-            np.stack([e.covariance[np.ix_(index, index)] for e in estimates]))
+    return (np.stack([v[index] for v in values]),
+            np.stack([C[np.ix_(index, index)] for C in covariances]))

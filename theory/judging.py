@@ -130,9 +130,9 @@ def judge(case: Case, name: str, *, samples: ArrayLike | None = None,
     n_effective : float or array (parameters,), optional
         How many independent draws they are worth, for each parameter where that is known (n
         divided by the autocorrelation time of a Markov chain).  It makes the errors of means, sds
-        and shares; the smallest counts for mode weights.  Without it weighted draws count by
-        Kish's formula; equally weighted ones are compared and not scored, because their
-        correlation is unknown here.
+        and shares; the smallest counts for mode weights.  Without it weighted draws count as
+        independent ones (self-normalised importance sampling); equally weighted ones are compared
+        and not scored, because their correlation is unknown here.
     log_evidence, log_evidence_error : float, optional
         ln Z (natural logarithm, every constant of prior and likelihood included) and the standard
         error that the sampler claims for it.  Without the error it is compared and not scored.
@@ -169,24 +169,33 @@ def judge(case: Case, name: str, *, samples: ArrayLike | None = None,
     w = _weights(weights, len(draws))
     n = _sizes(w, n_effective, weights is not None, case.dimension)
 
-    def line(quantity: str, exact: float, found: float, spread: float, size: float | None) -> None:
-        lines.append(Line(quantity, exact, found, None if size is None else spread / size**0.5))
+    importance = weights is not None and n_effective is None
+
+    def line(quantity: str, exact: float, found: float, spread: float, size: float | None,
+             pull: Any) -> None:
+        """``pull``: how far each draw moves the answer, per share of the weight."""
+        error = None if size is None else spread / size**0.5
+        # Weights that go with the quantity: Kish's number is wrong, the delta method is not.
+        lines.append(Line(quantity, exact, found, math.sqrt(w**2 @ pull**2) if importance
+                          else error))
 
     mean = w @ draws
     variance = w @ (draws - mean) ** 2
     fourth = w @ (draws - mean) ** 4
     sd = np.sqrt(np.diag(case.covariance))
     for i, parameter in enumerate(case.names):
-        line(f"mean of {parameter}", float(case.mean[i]), float(mean[i]), float(sd[i]), n[i])
+        line(f"mean of {parameter}", float(case.mean[i]), float(mean[i]), float(sd[i]), n[i],
+             draws[:, i] - float(case.mean[i]))
     for i, parameter in enumerate(case.names):
         found = math.sqrt(float(variance[i]))
         spread = math.sqrt(max(float(fourth[i] - variance[i] ** 2), 0.0)) / (2 * found) \
             if found > 0.0 else 0.0
-        line(f"sd of {parameter}", float(sd[i]), found, spread, n[i])
+        line(f"sd of {parameter}", float(sd[i]), found, spread, n[i],
+             ((draws[:, i] - mean[i]) ** 2 - variance[i]) / (2 * found or 1.0))
     smallest = None if n[0] is None else min(n)     # type: ignore[type-var]
     for quantity, exact, inside, of in _shares(case, draws):
         line(quantity, exact, float(w @ inside), math.sqrt(exact * (1 - exact)),
-             smallest if of is None else n[of])
+             smallest if of is None else n[of], inside - exact)
     return Verdict(name, case.name, tuple(lines))
 
 

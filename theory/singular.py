@@ -84,21 +84,70 @@ def product_partition(sharpness: ArrayLike, factors: int = 2) -> Any:
 
     Parameters
     ----------
-    sharpness : float or array
-        c >= 0; grows like the number of data.
+    sharpness : float, complex or array
+        c, Re c >= 0; grows like the number of data.  Complex values give the law of the energy, so
+        that `theory.exchange_rate.acceptance` takes the logarithm of this function.
     factors : int
         How many parameters are multiplied, 1 or more.
 
     Returns
     -------
-    float or array
+    float, complex or array
+
+    Raises
+    ------
+    DomainError
+        For a c with a negative real part or NaN, or factors that are no whole number >= 1.
 
     Examples
     --------
     >>> print(f"{product_partition(1000.0):.10f} {product_partition(1000.0, 3):.10f}")
     0.1243084103 0.2929804237
+    >>> from theory.exchange_rate import acceptance
+    >>> print(f"{acceptance(lambda c: np.log(product_partition(c)), 1000.0, 2000.0):.10f}")
+    0.8192929600
     """
+    if np.iscomplexobj(sharpness):
+        return _complex_partition(np.asarray(sharpness), _factors(factors))
     return _moments(sharpness, factors, 0)
+
+
+def _complex_partition(c: Any, factors: int) -> Any:
+    """The same for complex c: by the panels of `_moments` while the phase turns a few times, and
+    beyond as the integral over all t > 0 less the part t > 1 along the ray t^2 = 1 + x / c."""
+    positive("sharpness", c.real, zero=True)
+    finite("sharpness", c.imag, c.ndim)
+    near = np.abs(c) < 40.0
+    found = np.empty(c.shape, dtype=complex)
+    if np.any(near):
+        found[near] = _panelled(c[near], factors, 0)
+    far = c[~near]
+    if far.size:
+        found[~near] = _over_the_line(far, factors) - _beyond_one(far, factors)
+    return found if c.ndim else complex(found)
+
+
+def _over_the_line(c: Any, factors: int) -> Any:
+    """Integral of (-ln t)^(m-1) / (m-1)! exp(-c t^2) over all t > 0.
+
+    The coefficient of (-p)^(m-1) in that of t^p exp(-c t^2), Gamma((1+p)/2) c^(-(1+p)/2) / 2: the
+    exponential of a power series in p (`derivation().leading` is m = 2).
+    """
+    from scipy.special import polygamma
+
+    slopes = [float(polygamma(k - 1, 0.5)) / (2**k * math.factorial(k)) for k in range(1, factors)]
+    terms = [np.sqrt(math.pi / c) / 2]
+    for n in range(1, factors):
+        terms.append(sum(k * (slopes[k - 1] - (0.5 * np.log(c) if k == 1 else 0.0)) * terms[n - k]
+                         for k in range(1, n + 1)) / n)
+    return (-1) ** (factors - 1) * terms[-1]
+
+
+def _beyond_one(c: Any, factors: int) -> Any:
+    nodes, weights = np.polynomial.laguerre.laggauss(40)
+    s = 1.0 + nodes / c[..., None]
+    values = (-0.5 * np.log(s)) ** (factors - 1) / np.sqrt(s)
+    return np.exp(-c) / (2 * c * math.factorial(factors - 1)) * (values @ weights)
 
 
 def product_energy(sharpness: ArrayLike, factors: int = 2) -> tuple[Any, Any]:
@@ -133,39 +182,54 @@ def _moments(sharpness: ArrayLike, factors: int, power: int) -> Any:
     `derivation` is the same, and converges for small c only.
     """
     c = positive("sharpness", sharpness, zero=True)
+    found = _panelled(c, _factors(factors), power)
+    return found if c.ndim else float(found)
+
+
+def _factors(factors: int) -> int:
     if isinstance(factors, bool) or not isinstance(factors, int | np.integer) or factors < 1:
         raise DomainError("factors", repr(factors), "a whole number of 1 or more")
+    return int(factors)
+
+
+def _panelled(c: Any, factors: int, power: int) -> Any:
     nodes, weights = np.polynomial.legendre.leggauss(32)
-    reach = 0.5 * math.log(max(float(c.max(initial=1.0)), 1.0)) + 45.0 + 4.0 * factors
+    reach = 0.5 * math.log(max(float(np.abs(c).max(initial=1.0)), 1.0)) + 45.0 + 4.0 * factors
     edges = np.linspace(0.0, reach, 2 * math.ceil(reach))
     half = 0.5 * np.diff(edges)[:, None]
     u = (edges[:-1, None] + half * (nodes + 1.0)).ravel()
     log_p = (factors - 1) * np.log(u) - math.lgamma(factors) - (1 + 2 * power) * u
-    found = np.exp(log_p - c[..., None] * np.exp(-2 * u)) @ (half * weights).ravel()
-    return found if c.ndim else float(found)
+    return np.exp(log_p - c[..., None] * np.exp(-2 * u)) @ (half * weights).ravel()
 
 
-def normal_product_partition(sharpness: float) -> float:
+def normal_product_partition(sharpness: ArrayLike) -> Any:
     """Z of exp(-c (ab)^2) with a and b standard normal: a Bessel function.
 
     Parameters
     ----------
-    sharpness : float
-        c > 0.
+    sharpness : float, complex or array
+        c, not 0, Re c >= 0.
 
     Returns
     -------
-    float
+    float, complex or array
+
+    Raises
+    ------
+    DomainError
+        For c = 0, a negative real part or NaN.
 
     Examples
     --------
     >>> print(f"{normal_product_partition(1000.0):.10f}")
     0.0812157057
     """
-    from scipy.special import k0e
+    from scipy.special import kve
 
-    c = float(positive("sharpness", finite("sharpness", sharpness, 0)))
-    return float(k0e(1 / (8 * c)) / math.sqrt(4 * math.pi * c))
+    c = np.asarray(sharpness)
+    positive("sharpness", np.abs(c))
+    positive("sharpness", c.real, zero=True)
+    return kve(0, 1 / (8 * c)) / np.sqrt(4 * math.pi * c)
 
 
 def normal_crossing(powers: ArrayLike, prior_powers: ArrayLike = 0.0) -> Learning:

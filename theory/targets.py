@@ -332,7 +332,7 @@ def prior_volume(line: BoxLine, energy: ArrayLike) -> Any:
     if np.any(U < 0.0):
         raise DomainError("energy", str(energy), f"at least {line.minimum}")
     boxes = [line.slope] + ([line.offset] if line.offset else [])
-    reach = np.sqrt(np.diag(np.linalg.inv(line.hessian)) * 2 * float(np.max(U)))
+    reach = np.sqrt(np.diag(np.linalg.inv(line.hessian)) * 2 * float(np.max(U, initial=0.0)))
     for (lo, hi), value, r in zip(boxes, line.estimate, reach, strict=True):
         if not lo <= value - r <= value + r <= hi:
             raise DomainError("energy", str(energy), "an ellipse inside the box")
