@@ -52,9 +52,10 @@ APART = ("__init__", "__main__", "files", "report")
 
 def every_campaign() -> dict[str, Campaign]:
     """All campaigns by name, in the order of the table."""
-    from experiments.campaigns import evidence, honesty, mutation, sampling
+    from experiments.campaigns import evidence, honesty, moves, mutation, repeating, sampling
 
-    found = [c for module in (evidence, honesty, mutation, sampling) for c in module.campaigns()]
+    modules = (evidence, honesty, moves, mutation, repeating, sampling)
+    found = [c for module in modules for c in module.campaigns()]
     return {c.name: c for c in sorted(found, key=lambda c: c.name)}
 
 

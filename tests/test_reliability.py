@@ -14,9 +14,19 @@ import numpy as np
 import pytest
 
 from experiments import reliability, results
-from experiments.campaigns import evidence, honesty, mutation, sampling, seed_of
+from experiments.campaigns import (
+    evidence,
+    honesty,
+    moves,
+    mutation,
+    repeating,
+    sampling,
+    seed_of,
+)
 from experiments.paths import ROOT
 from experiments.run_store import RunStore
+from sampler import Gamma, philox
+from sampler.kernels import reference
 
 
 def failing(findings: Any) -> list[str]:
@@ -212,6 +222,67 @@ def test_the_stored_campaigns_are_shown_as_they_are(tmp_path: Path) -> None:
     for stem, figure in reliability.draw(result).items():
         figure.savefig(tmp_path / f"{stem}.png", dpi=40)
         assert (tmp_path / f"{stem}.png").stat().st_size > 3000
+
+
+# ---- moves and bits: the quick part of the campaigns themselves ----------------------------------
+
+
+@pytest.mark.parametrize("move", moves.MOVES)
+def test_every_move_is_reversible(move: str) -> None:
+    """16,384 independent replicas, moved once, at beta = 1; p > 1e-5 by the sequential scheme."""
+    assert moves.reversible_run(f"{move} at 1", 1)["passed"]
+
+
+def test_exchanges_are_reversible_and_adapting_steps_are_not() -> None:
+    assert moves.reversible_run("exchange at 1", 1)["passed"]
+    for name in moves.PLANTS[1::2]:
+        assert not moves.reversible_run(name, 1)["passed"]
+
+
+def test_a_kernel_with_a_wrong_density_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twin: a walk under a gamma prior of half again the rate."""
+    true, plain = moves.posterior, moves.prior
+
+    def other(kind: str) -> Any:
+        return Gamma(2.5, 3.0) if kind == "Gamma" else plain(kind)
+
+    moves.law("walk Gamma", 1.0)            # the law of the right prior is kept
+    monkeypatch.setattr(moves, "prior", other)
+    true.cache_clear()
+    try:
+        assert not moves.reversible_run("walk Gamma at 1", 1)["passed"]
+    finally:
+        monkeypatch.undo()
+        true.cache_clear()
+
+
+def test_rates_frozen_steps_permutations_and_their_judges() -> None:
+    rows = [moves.exchanged_run("straight_line", 1)]
+    assert rows[0]["frozen"] and max(map(abs, rows[0]["z"])) < 4.5
+    off = [{"frozen": False, "z": [3.0] * 11}] * 20
+    assert len(failing(moves.judge_exchanges({"straight_line": off}))) == 3
+    broken = {"a million sweeps": [{"permutation": False, "visited": 4}]}
+    assert len(failing(moves.judge_permutation(broken))) == 2
+
+
+def test_no_counter_is_used_twice_and_a_shared_stream_is_caught(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    found = repeating.counters_run("line", 1)
+    assert found["twice"] == 0 and found["counters"] > 1000
+    monkeypatch.setattr(reference, "SWAP_STREAM", philox.WALK)
+    assert repeating.counters_run("line", 1)["twice"] > 0
+
+
+def test_the_bits_of_a_killed_run_and_their_judges() -> None:
+    found = repeating.killed_run("counts", 1)
+    assert found["same"] and found["kills"] >= 1
+    assert not failing(repeating.judge_kills({"counts": [found]}))
+    assert failing(repeating.judge_kills({"counts": [{**found, "same": False}]}))
+    row = {"wrong": ["4 threads"], "digest": "a"}
+    assert len(failing(repeating.judge_same({"line": [row, row]}))) == 2
+    assert failing(repeating.judge_repeats({"line": [{"digest": d, "process": 1} for d in "ab"]}))
+    assert failing(repeating.judge_untouched({"line": [{"changed": [0, 99]}]}))
+    assert repeating.untouched_run("line", 1)["changed"] == []
 
 
 # ---- planted defects ----------------------------------------------------------------------------
