@@ -19,7 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, ValidityWarning, finite, positive, squarable
+from theory.errors import (
+    DomainError,
+    ValidityWarning,
+    finite,
+    positive_number,
+    squarable,
+    two_rungs,
+)
 from theory.rounding import condition, error_bound, residual, tell
 from theory.walls import Valley, moments, valley
 from theory.walls import acceptance as acceptance_between_walls
@@ -115,7 +122,7 @@ class BoxLine:
         columns, data = finite("x", x, 1), finite("y", y, 1)
         if len(columns) != len(data) or not len(data):
             raise DomainError("y", f"{len(data)} values for {len(columns)} of x", "equal lengths")
-        s = float(positive("noise", finite("noise", noise, 0)))
+        s = positive_number("noise", noise)
         boxes = [_interval("slope", slope)] + (
             [] if offset is None else [_interval("offset", offset)])
         X = np.stack([columns, np.ones(len(columns))][:len(boxes)], axis=1)
@@ -190,7 +197,7 @@ def reduced_free_energy(line: BoxLine, beta: float = 1.0) -> float:
     ...     * math.erf(math.sqrt(0.5))), 12)
     True
     """
-    return _moments(line, _beta(beta), "reduced_free_energy")[0]
+    return _moments(line, positive_number("beta", beta, zero=True), "reduced_free_energy")[0]
 
 
 def mean_energy(line: BoxLine, beta: float = 1.0) -> float:
@@ -206,7 +213,7 @@ def mean_energy(line: BoxLine, beta: float = 1.0) -> float:
     -------
     float
     """
-    return _moments(line, _beta(beta))[1]
+    return _moments(line, positive_number("beta", beta, zero=True))[1]
 
 
 def heat_capacity(line: BoxLine, beta: float = 1.0) -> float:
@@ -222,7 +229,7 @@ def heat_capacity(line: BoxLine, beta: float = 1.0) -> float:
     -------
     float
     """
-    b = _beta(beta)
+    b = positive_number("beta", beta, zero=True)
     return b**2 * _moments(line, b)[2]
 
 
@@ -251,7 +258,7 @@ def wide_limit(line: BoxLine, beta: float = 1.0) -> float:
     >>> abs(wide_limit(line) - reduced_free_energy(line)) < 1e-12
     True
     """
-    b = float(positive("beta", finite("beta", beta, 0)))
+    b = positive_number("beta", beta)
     covariance = np.linalg.inv(b * line.hessian)
     for name, (lo, hi), value, variance in zip(("slope", "offset"), line.boxes, line.estimate,
                                                np.diag(covariance), strict=False):
@@ -291,7 +298,7 @@ def rectangle_probability(line: BoxLine, beta: float = 1.0) -> float:
     >>> round(rectangle_probability(line), 10)           # 68 % of a normal law
     0.6826894921
     """
-    b = float(positive("beta", finite("beta", beta, 0)))
+    b = positive_number("beta", beta)
     return math.exp(_wide(line, b) - reduced_free_energy(line, b))
 
 
@@ -325,14 +332,7 @@ def acceptance(line: BoxLine, beta1: float, beta2: float) -> float:
     """
     if line.offset is not None:
         raise DomainError("line", "a slope and an offset", "a slope only")
-    hot, cold = _beta(beta1, "beta1"), _beta(beta2, "beta2")
-    if not hot < cold:
-        raise DomainError("beta1", f"{hot} with beta2 = {cold}", "beta1 < beta2")
-    return acceptance_between_walls(line.ground.slope, hot, cold)
-
-
-def _beta(beta: float, name: str = "beta") -> float:
-    return float(positive(name, finite(name, beta, 0), zero=True))
+    return acceptance_between_walls(line.ground.slope, *two_rungs(beta1, beta2))
 
 
 def _moments(line: BoxLine, beta: float, function: str = "") -> tuple[float, float, float]:

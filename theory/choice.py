@@ -31,7 +31,7 @@ from theory.choice_variants import probability_with_box as probability_with_box
 from theory.choice_variants import (
     probability_with_estimated_noise as probability_with_estimated_noise,
 )
-from theory.errors import DomainError, ValidityWarning, finite, positive
+from theory.errors import DomainError, ValidityWarning, finite, positive_number
 from theory.mesoscopic import Mesoscopic as Mesoscopic
 from theory.mesoscopic import Question as Question
 from theory.mesoscopic import mesoscopic as mesoscopic
@@ -295,7 +295,7 @@ def probability_by_penalty(points: float, offset: float, noise: float, penalty: 
     0.0318756893
     """
     question = Question(points, offset, 1.0, noise)
-    return _beyond(2.0 * float(positive("penalty", finite("penalty", penalty, 0), zero=True)),
+    return _beyond(2.0 * positive_number("penalty", penalty, zero=True),
                    question.delta)
 
 
@@ -337,15 +337,14 @@ def even_points(offset: float, half_width: float, noise: float) -> float:
     """
     from scipy.optimize import brentq
 
-    if finite("offset", offset, 0) == 0.0:
-        raise DomainError("offset", "0", "an offset that is there to be found")
+    b0, s = _to_be_found(offset), positive_number("noise", noise)
 
     def gap(log_n: float) -> float:
-        question = Question(math.exp(log_n), offset, half_width, noise)
+        question = Question(math.exp(log_n), b0, half_width, s)
         return question.delta - 2.0 * question.bound
 
     # gap has its minimum where N b0^2 / s0^2 = 1; the root beyond is the one that counts.
-    low = math.log(noise**2 / offset**2)
+    low = math.log(s**2 / b0**2)
     if gap(low) >= 0.0:
         return math.nan
     high = low + 1.0
@@ -431,7 +430,7 @@ def noise_needed(points: int, offset: float, half_width: float, probability: flo
     """
     from scipy.optimize import brentq
 
-    p, N = _wanted(offset, probability), float(positive("points", points))
+    p, N = _wanted(offset, probability), positive_number("points", points)
     found = _power(offset, half_width, noise_known)
 
     def excess(log_noise: float) -> float:
@@ -445,9 +444,15 @@ def noise_needed(points: int, offset: float, half_width: float, probability: flo
     return float(math.exp(brentq(excess, high, high + 0.05, xtol=1e-13)))
 
 
-def _wanted(offset: float, probability: float) -> float:
-    if finite("offset", offset, 0) == 0.0:
+def _to_be_found(offset: float) -> float:
+    b0 = float(finite("offset", offset, 0))
+    if b0 == 0.0:
         raise DomainError("offset", "0", "an offset that is there to be found")
+    return b0
+
+
+def _wanted(offset: float, probability: float) -> float:
+    _to_be_found(offset)
     p = float(finite("probability", probability, 0))
     if not 0.0 < p < 1.0:
         raise DomainError("probability", str(p), "a number between 0 and 1")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive
+from theory.errors import finite, positive_number, whole
 from theory.mesoscopic import Question
 
 Array = NDArray[np.float64]
@@ -275,10 +275,8 @@ def density_with_estimated_noise(question: Question, points: int, difference: Ar
 
 def _over(function: Any, question: Question, points: int, difference: ArrayLike) -> Any:
     """A function of ln u0, in slices that fit into the cache, at every difference."""
-    if isinstance(points, bool) or not isinstance(points, int | np.integer) or points < 3:
-        raise DomainError("points", repr(points), "a whole number of 3 or more")
     d = finite("difference", difference, np.ndim(difference))
-    N, v = int(points), 2 * math.pi * question.noise**2
+    N, v = whole("points", points, 3), 2 * math.pi * question.noise**2
     # T = A upsilon^((N-2)/(N-1)) - upsilon (`derivation().turning`) is positive below u0 = A^(N-1).
     volume = math.log(2 * question.half_width) + 0.5 * math.log(question.weight)
     log_a = math.log((N - 1) / v) + 2 / (N - 1) * (
@@ -337,6 +335,5 @@ def probability_with_estimated_noise(points: int, offset: float, half_width: flo
     >>> print(f"{probability_with_estimated_noise(5, 1.0, 10.0, 1.0):.10f}")
     0.2984376898
     """
-    question = Question(float(positive("points", finite("points", points, 0))), offset, half_width,
-                        noise)
+    question = Question(positive_number("points", points), offset, half_width, noise)
     return float(cumulative_with_estimated_noise(question, points, 0.0))

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive
+from theory.errors import DomainError, finite, positive, regression
 
 Array = NDArray[np.float64]
 
@@ -164,11 +164,8 @@ def criteria(design: ArrayLike, y: ArrayLike, noise: ArrayLike, prior_mean: Arra
     >>> print(f"{found.waic:.10f} {found.loo:.10f}")
     3.6018634355 3.6976999514
     """
-    X, data = finite("design", design, 2), finite("y", y, 1)
+    X, data = regression(design, y, points=2)
     n, d = X.shape
-    if len(data) != n or n < 2 or not d:
-        raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
-                          "one value per row, two rows or more, a column or more")
     s = positive("noise", noise)
     if s.shape not in ((), (n,)):
         raise DomainError("noise", f"an array of shape {s.shape}", f"one number or {n}")
@@ -270,6 +267,11 @@ def matching_temperature(problem: Any) -> float:
     -------
     float
 
+    Raises
+    ------
+    DomainError
+        For anything that is not a LinearRegression.
+
     Examples
     --------
     >>> from theory.evidence import LinearRegression
@@ -281,8 +283,11 @@ def matching_temperature(problem: Any) -> float:
     """
     from scipy.optimize import brentq
 
-    from theory.evidence import mean_energy, reduced_free_energy
+    from theory.evidence import LinearRegression, mean_energy, reduced_free_energy
 
+    if not isinstance(problem, LinearRegression):
+        raise DomainError("problem", f"a {type(problem).__name__}",
+                          "a theory.LinearRegression: its prior is Gaussian")
     wanted = float(reduced_free_energy(problem, 1.0))
     # <U> falls from the prior's to the posterior's, and F~ is its mean over beta: between them.
     return float(math.exp(brentq(

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive
+from theory.errors import finite, positive_number, two_rungs, whole
 from theory.evidence import LinearRegression, heat_capacity, mean_energy
 from theory.quadratic import Quadratic, cumulative
 
@@ -78,7 +78,7 @@ def energy_law(problem: LinearRegression, beta: float = 1.0) -> Quadratic:
     >>> abs(energy_law(problem).mean - float(mean_energy(problem))) < 1e-12
     True
     """
-    b = float(positive("beta", finite("beta", beta, 0), zero=True))
+    b = positive_number("beta", beta, zero=True)
     kappa, c = problem.eigenvalues, problem.components
     seen = kappa > 0.0
     weights = kappa[seen] / (1.0 + b * kappa[seen])
@@ -114,9 +114,7 @@ def exchange_acceptance(problem: LinearRegression, beta1: float, beta2: float) -
     >>> round(exchange_acceptance(far, 0.9, 1.0), 6)
     0.151952
     """
-    hot, cold = energy_law(problem, beta1), energy_law(problem, beta2)
-    if not beta1 < beta2:
-        raise DomainError("beta1", f"{beta1} with beta2 = {beta2}", "beta1 < beta2")
+    hot, cold = (energy_law(problem, beta) for beta in two_rungs(beta1, beta2))
     gap = Quadratic(0.0, np.concatenate([hot.weights, -cold.weights]),
                     np.concatenate([hot.shifts, cold.shifts]))
     return 2.0 * float(cumulative(gap, 0.0))
@@ -148,10 +146,9 @@ def wide_energy_cumulative(dimension: int, energy: ArrayLike, least: float = 0.0
     """
     from scipy.special import gammainc
 
-    if isinstance(dimension, bool) or not isinstance(dimension, int | np.integer) or dimension < 1:
-        raise DomainError("dimension", repr(dimension), "a whole number of 1 or more")
+    d = whole("dimension", dimension, 1)
     u = finite("energy", energy, np.ndim(energy)) - float(finite("least", least, 0))
-    return gammainc(0.5 * dimension, float(positive("beta", beta)) * np.maximum(u, 0.0))
+    return gammainc(0.5 * d, positive_number("beta", beta) * np.maximum(u, 0.0))
 
 
 def energy_score(problem: LinearRegression, mean: float, n_effective: float,
@@ -182,7 +179,7 @@ def energy_score(problem: LinearRegression, mean: float, n_effective: float,
     >>> round(energy_score(problem, 0.61, 50.0), 6)            # 0.1 off, sd sqrt(1/2) / sqrt(50)
     1.0
     """
-    b = float(positive("beta", finite("beta", beta, 0)))
-    n = float(positive("n_effective", finite("n_effective", n_effective, 0)))
+    b = positive_number("beta", beta)
+    n = positive_number("n_effective", n_effective)
     error = math.sqrt(float(heat_capacity(problem, b)) / n) / b
     return (float(finite("mean", mean, 0)) - float(mean_energy(problem, b))) / error

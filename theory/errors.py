@@ -76,6 +76,38 @@ def positive(field: str, values: ArrayLike, zero: bool = False) -> NDArray[np.fl
     return array
 
 
+def positive_number(field: str, value: ArrayLike, zero: bool = False) -> float:
+    """One finite number above zero (``zero``: or equal to it)."""
+    return float(positive(field, finite(field, value, 0), zero))
+
+
+def whole(field: str, value: Any, least: int) -> int:
+    """A whole number that is large enough; True is none."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise DomainError(field, _short(value), f"a whole number of {least} or more")
+    return int(value)
+
+
+def two_rungs(beta1: ArrayLike, beta2: ArrayLike) -> tuple[float, float]:
+    """Inverse temperatures of a hotter and a colder rung, the prior's 0 among them."""
+    hot, cold = (positive_number(f"beta{k}", beta, zero=True)
+                 for k, beta in ((1, beta1), (2, beta2)))
+    if not hot < cold:
+        raise DomainError("beta1", f"{hot} with beta2 = {cold}", "beta1 < beta2")
+    return hot, cold
+
+
+def regression(design: ArrayLike, y: ArrayLike, points: int = 1
+               ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A design (points, parameters) and its data (points,), at least so many points."""
+    X, data = finite("design", design, 2), finite("y", y, 1)
+    if len(data) != len(X) or len(X) < points or not X.shape[1]:
+        rows = f"{points} rows or more, " if points > 1 else ""
+        raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
+                          f"one value per row of the design, {rows}and at least one column")
+    return X, data
+
+
 def squarable(field: str, values: ArrayLike) -> None:
     """Refuse numbers, in units of the noise, whose sums of squares pass the range of float64."""
     largest = float(np.max(np.abs(values), initial=0.0))

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive, squarable
+from theory.errors import DomainError, finite, positive, positive_number, regression, squarable
 from theory.rounding import condition, error_bound, residual, tell
 
 Array = NDArray[np.float64]
@@ -140,11 +140,8 @@ class LinearRegression:
 
     def __init__(self, design: ArrayLike, y: ArrayLike, noise: ArrayLike = 1.0,
                  prior_mean: ArrayLike = 0.0, prior_covariance: ArrayLike = 1.0) -> None:
-        X, data = finite("design", design, 2), finite("y", y, 1)
+        X, data = regression(design, y)
         points, d = X.shape
-        if len(data) != points or not points or not d:
-            raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
-                              "one value per row of the design, and at least one column")
         s = _spread("noise", positive("noise", noise), points)
         m0 = _spread("prior_mean", finite("prior_mean", prior_mean, np.ndim(prior_mean)), d)
         S0 = finite("prior_covariance", prior_covariance, np.ndim(prior_covariance))
@@ -395,7 +392,7 @@ def posterior(problem: LinearRegression, beta: float = 1.0) -> tuple[Array, Arra
     >>> float(mean[0]), float(covariance[0, 0])
     (0.5, 0.5)
     """
-    b = float(_betas(beta))
+    b = positive_number("beta", beta, zero=True)
     L = np.linalg.cholesky(problem.prior_covariance)
     A = problem.design @ L / problem.noise[:, None]
     r = (problem.y - problem.design @ problem.prior_mean) / problem.noise

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive
+from theory.errors import DomainError, finite, positive, two_rungs
 
 Array = NDArray[np.float64]
 
@@ -292,10 +292,7 @@ def acceptance(log_partition: Callable[[Any], Any], beta1: float, beta2: float) 
     >>> round(acceptance(lambda beta: -1.5 * np.log(beta), 1.0, 2.0), 10)   # a power law
     0.5835828116
     """
-    hot, cold = (float(positive(n, finite(n, b, 0), zero=True))
-                 for n, b in (("beta1", beta1), ("beta2", beta2)))
-    if not hot < cold:
-        raise DomainError("beta1", f"{hot} with beta2 = {cold}", "beta1 < beta2")
+    hot, cold = two_rungs(beta1, beta2)
     at_rest = log_partition(np.array([hot + 0j, cold + 0j])).sum()
 
     def integrand(u: Array) -> Array:

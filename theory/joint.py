@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, ValidityWarning, finite, positive
+from theory.errors import DomainError, ValidityWarning, finite, positive_number, regression
 from theory.evidence import LinearRegression
 from theory.quadratic import Quadratic, cumulative
+from theory.rounding import least_squares
 
 Array = NDArray[np.float64]
 
@@ -137,17 +138,11 @@ def estimate(design: ArrayLike, y: ArrayLike, noise: float) -> Estimate:
     >>> round(float(found.value[0]), 12), round(float(found.covariance[0, 0]), 12)
     (1.0, 0.5)
     """
-    X, data = finite("design", design, 2), finite("y", y, 1)
-    s = float(positive("noise", finite("noise", noise, 0)))
-    if len(data) != len(X) or not X.shape[1]:
-        raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
-                          "one value per row of the design, and at least one column")
-    value, _, rank, _ = np.linalg.lstsq(X, data, rcond=None)
-    if rank < X.shape[1]:
-        raise DomainError("design", f"rank {rank}", f"{X.shape[1]} independent columns")
+    X, data = regression(design, y)
+    s, value = positive_number("noise", noise), least_squares(X, data)
     _, R = np.linalg.qr(X)
     inverse = np.linalg.inv(R)
-    return Estimate(np.asarray(value), s**2 * inverse @ inverse.T)
+    return Estimate(value, s**2 * inverse @ inverse.T)
 
 
 def difference(estimates: Sequence[Estimate], volume: float,
@@ -184,7 +179,7 @@ def difference(estimates: Sequence[Estimate], volume: float,
     >>> print(f"{difference([one, one], 100 * math.sqrt(4 * math.pi)):.6f}")        # -ln 100
     -4.605170
     """
-    log_v = math.log(float(positive("volume", finite("volume", volume, 0))))
+    log_v = math.log(positive_number("volume", volume))
     values, covariances = _blocks(estimates, shared)
     _wide("difference", covariances, log_v)
     misfit, constant = _parts(values, covariances, log_v)
@@ -269,7 +264,7 @@ def law_of_difference(truths: Sequence[Estimate], volume: float,
     >>> print(f"{law.mean:.6f} {law.variance:.3f} {cumulative(law, 0.0):.10f}")
     -3.098305 2.250 0.9538958002
     """
-    log_v = math.log(float(positive("volume", finite("volume", volume, 0))))
+    log_v = math.log(positive_number("volume", volume))
     values, covariances = _blocks(truths, shared)
     _wide("law_of_difference", covariances, log_v)
     return _law(values, covariances, log_v)
@@ -320,7 +315,7 @@ def probability_of_integration(first: ArrayLike, second: ArrayLike, gap: ArrayLi
     0.9538958002
     """
     D = finite("gap", gap, 1)
-    log_v = math.log(float(positive("volume", finite("volume", volume, 0))))
+    log_v = math.log(positive_number("volume", volume))
     pair = np.stack([_covariance(*given, len(D)) for given in (("first", first),
                                                               ("second", second))])
     _wide("probability_of_integration", pair, log_v)

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive
+from theory.errors import DomainError, positive_number, regression
+from theory.rounding import least_squares
 
 Array = NDArray[np.float64]
 
@@ -127,15 +128,9 @@ def expansion(design: ArrayLike, y: ArrayLike, noise: float,
     >>> print(f"{terms.fit:.3f} + {terms.penalty:.3f} + {terms.constant:.3f}")
     47.440 + 4.605 + 1.354
     """
-    X, data = finite("design", design, 2), finite("y", y, 1)
-    s = float(positive("noise", finite("noise", noise, 0)))
-    points, d = X.shape
-    if len(data) != points or not d:
-        raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
-                          "one value per row of the design, and at least one column")
-    estimate, _, rank, _ = np.linalg.lstsq(X, data, rcond=None)
-    if rank < d:
-        raise DomainError("design", f"rank {rank}", f"{d} independent columns")
+    X, data = regression(design, y)
+    s, (points, d) = positive_number("noise", noise), X.shape
+    estimate = least_squares(X, data)
     r = data - X @ estimate
     fit = 0.5 * points * np.log(2 * np.pi * s**2) + float(r @ r) / (2 * s**2)
     curvature = np.linalg.slogdet(X.T @ X / (2 * np.pi * s**2 * points))[1]
@@ -166,5 +161,5 @@ def entropy_rate(noise: float) -> float:
     >>> round(entropy_rate(1.0), 10)
     1.4189385332
     """
-    s = float(positive("noise", finite("noise", noise, 0)))
+    s = positive_number("noise", noise)
     return float(0.5 * np.log(2 * np.pi * np.e * s**2))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive
+from theory.errors import DomainError, finite, positive_number
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ def mesoscopic(x: ArrayLike, noise: ArrayLike, sigma: float) -> Mesoscopic:
     positions, n = finite("x", x, 1), finite("noise", noise, 1)
     if len(positions) != len(n):
         raise DomainError("noise", f"{len(n)} values for {len(positions)} of x", "equal lengths")
-    s = float(positive("sigma", finite("sigma", sigma, 0)))
+    s = positive_number("sigma", sigma)
     Sx, Sxx = float(positions.sum()), float(positions @ positions)
     Sb = offset_weight(positions)
     along = positions / math.sqrt(Sxx)
@@ -142,7 +142,7 @@ def reduced(design: ArrayLike, noise: ArrayLike, sigma: float) -> Reduced:
     if len(X) != len(n) or not 0 < X.shape[1] <= len(X):
         raise DomainError("noise", f"{len(n)} values for a design of shape {X.shape}",
                           "one value per row, and as many rows as columns or more")
-    s = float(positive("sigma", finite("sigma", sigma, 0)))
+    s = positive_number("sigma", sigma)
     Q, R = np.linalg.qr(X)
     size = np.abs(np.diag(R))
     if np.any(size <= 1e-12 * np.linalg.norm(X, axis=0)):
@@ -189,10 +189,10 @@ class Question:
 
     def __post_init__(self) -> None:
         for name in ("weight", "half_width", "noise"):
-            positive(name, finite(name, getattr(self, name), 0))
+            positive_number(name, getattr(self, name))
         finite("offset", self.offset, 0)
         if self.assumed is not None:
-            positive("assumed", finite("assumed", self.assumed, 0))
+            positive_number("assumed", self.assumed)
 
     @property
     def ratio(self) -> float:

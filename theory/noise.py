@@ -23,8 +23,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.box import BoxLine
-from theory.errors import DomainError, ValidityWarning, finite, positive
-from theory.rounding import condition, error_bound, residual, tell
+from theory.errors import (
+    DomainError,
+    ValidityWarning,
+    finite,
+    positive,
+    positive_number,
+    regression,
+)
+from theory.rounding import condition, error_bound, least_squares, residual, tell
 
 Array = NDArray[np.float64]
 
@@ -159,8 +166,7 @@ def normal_inverse_gamma(design: ArrayLike, y: ArrayLike, shape: float, rate: fl
     """
     from theory.evidence import LinearRegression, posterior
 
-    alpha, gamma = (float(positive(n, finite(n, v, 0))) for n, v in (
-        ("shape", shape), ("rate", rate)))
+    alpha, gamma = positive_number("shape", shape), positive_number("rate", rate)
     # With unit noise the regression holds everything that theta contributes: Q / 2 is its energy
     # with theta integrated out, and D = det V0 P.
     unit = LinearRegression(design, y, 1.0, prior_mean, prior_covariance)
@@ -234,19 +240,12 @@ def wide_box(design: ArrayLike, y: ArrayLike, volume: float) -> WideBox:
     >>> wide_box([[1.0], [1.0], [1.0]], [0.0, 1.0, 2.0], 20.0).rss
     2.0
     """
-    X, data = finite("design", design, 2), finite("y", y, 1)
-    V = float(positive("volume", finite("volume", volume, 0)))
-    if len(data) != len(X):
-        raise DomainError("y", f"{len(data)} values for a design of shape {X.shape}",
-                          "one value per row of the design")
-    N, K = X.shape
-    if not 0 < K < N:
+    X, data = regression(design, y)
+    V, (N, K) = positive_number("volume", volume), X.shape
+    if K >= N:
         raise DomainError("design", f"{N} points and {K} parameters",
                           "more points than parameters: the noise is estimated from the rest")
-    estimate, _, rank, _ = np.linalg.lstsq(X, data, rcond=None)
-    if rank < K:
-        raise DomainError("design", f"rank {rank}", f"{K} independent columns")
-    rest = residual(X, data, estimate)
+    rest = residual(X, data, least_squares(X, data))
     Q, R = np.linalg.qr(X)
     rest = rest - Q @ (Q.T @ rest)
     rss = float(rest @ rest)
@@ -352,7 +351,7 @@ def estimate_quantile(probability: ArrayLike, excess: int) -> Any:
     p = finite("probability", probability, np.ndim(probability))
     if np.any((p <= 0) | (p >= 1)):
         raise DomainError("probability", str(probability), "numbers between 0 and 1")
-    return chdtri(float(positive("excess", excess)), 1.0 - p) / excess
+    return chdtri(positive_number("excess", excess), 1.0 - p) / excess
 
 
 def log_uniform(box: WideBox, lowest: float, highest: float) -> float:
@@ -462,8 +461,7 @@ def log_uniform_with_walls(line: BoxLine, lowest: float, highest: float) -> floa
 
 
 def _bounds(lowest: float, highest: float) -> tuple[float, float]:
-    lo, hi = (float(positive(n, finite(n, v, 0))) for n, v in (
-        ("lowest", lowest), ("highest", highest)))
+    lo, hi = positive_number("lowest", lowest), positive_number("highest", highest)
     if not lo < hi:
         raise DomainError("lowest", f"{lo} with highest = {hi}", "lowest < highest")
     return lo, hi

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.errors import PrecisionWarning
+from theory.errors import DomainError, PrecisionWarning
 
 Array = NDArray[np.float64]
 
@@ -49,6 +49,34 @@ def residual(design: Array, y: Array, theta: Any) -> Array:
         high, gone = _sum(high, product)
         low = low + (gone + lost)
     return np.asarray(high + low)
+
+
+def least_squares(design: Array, y: Array) -> Array:
+    """The least squares estimate, refused where the design does not determine it.
+
+    Parameters
+    ----------
+    design : array (points, parameters)
+    y : array (points,)
+
+    Returns
+    -------
+    array (parameters,)
+
+    Raises
+    ------
+    DomainError
+        For columns that depend on one another.
+
+    Examples
+    --------
+    >>> least_squares(np.array([[1.0], [1.0]]), np.array([0.0, 2.0])).round(12).tolist()
+    [1.0]
+    """
+    theta, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
+    if rank < design.shape[1]:
+        raise DomainError("design", f"rank {rank}", f"{design.shape[1]} independent columns")
+    return np.asarray(theta)
 
 
 def _sum(a: Any, b: Any) -> tuple[Any, Any]:

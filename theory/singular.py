@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory.errors import DomainError, finite, positive
+from theory.errors import DomainError, finite, positive, whole
 
 
 class Learning(NamedTuple):
@@ -108,7 +108,7 @@ def product_partition(sharpness: ArrayLike, factors: int = 2) -> Any:
     0.8192929600
     """
     if np.iscomplexobj(sharpness):
-        return _complex_partition(np.asarray(sharpness), _factors(factors))
+        return _complex_partition(np.asarray(sharpness), whole("factors", factors, 1))
     return _moments(sharpness, factors, 0)
 
 
@@ -182,14 +182,8 @@ def _moments(sharpness: ArrayLike, factors: int, power: int) -> Any:
     `derivation` is the same, and converges for small c only.
     """
     c = positive("sharpness", sharpness, zero=True)
-    found = _panelled(c, _factors(factors), power)
+    found = _panelled(c, whole("factors", factors, 1), power)
     return found if c.ndim else float(found)
-
-
-def _factors(factors: int) -> int:
-    if isinstance(factors, bool) or not isinstance(factors, int | np.integer) or factors < 1:
-        raise DomainError("factors", repr(factors), "a whole number of 1 or more")
-    return int(factors)
 
 
 def _panelled(c: Any, factors: int, power: int) -> Any:
@@ -281,11 +275,8 @@ def reduced_rank(inputs: int, outputs: int, hidden: int, rank: int) -> Learning:
     >>> reduced_rank(2, 2, 1, 1), reduced_rank(3, 3, 2, 1)
     (Learning(coefficient=1.5, multiplicity=1), Learning(coefficient=3.5, multiplicity=2))
     """
-    M, N, H, r = inputs, outputs, hidden, rank
-    for name, value, least in (("inputs", M, 1), ("outputs", N, 1), ("hidden", H, 0),
-                               ("rank", r, 0)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise DomainError(name, repr(value), f"a whole number of {least} or more")
+    M, N = whole("inputs", inputs, 1), whole("outputs", outputs, 1)
+    H, r = whole("hidden", hidden, 0), whole("rank", rank, 0)
     if r > min(H, M, N):
         raise DomainError("rank", str(r), f"at most {min(H, M, N)}")
     if M + H < N + r:
@@ -316,10 +307,9 @@ def tanh_network(hidden: int) -> Learning:
     >>> [round(tanh_network(H).coefficient, 4) for H in (1, 2, 3, 4)]
     [0.5, 0.6667, 0.8333, 1.0]
     """
-    if isinstance(hidden, bool) or not isinstance(hidden, int | np.integer) or hidden < 1:
-        raise DomainError("hidden", repr(hidden), "a whole number of 1 or more")
-    root = math.isqrt(hidden)
-    return Learning((hidden + root**2 + root) / (4 * root + 2), 2 if root**2 == hidden else 1)
+    H = whole("hidden", hidden, 1)
+    root = math.isqrt(H)
+    return Learning((H + root**2 + root) / (4 * root + 2), 2 if root**2 == H else 1)
 
 
 def peaks_learning_coefficient(true: int, fitted: int) -> Learning:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.box import BoxLine
-from theory.errors import DomainError, finite, positive
+from theory.errors import DomainError, finite, positive, positive_number, whole
 from theory.evidence import LinearRegression
 
 Array = NDArray[np.float64]
@@ -114,8 +114,8 @@ def random_walk_acceptance(dimension: int, step: ArrayLike, beta: float = 1.0) -
     """
     from scipy.special import stdtr
 
-    d = _dimension(dimension)
-    s = positive("step", step) * math.sqrt(float(positive("beta", beta)))
+    d = whole("dimension", dimension, 1)
+    s = positive("step", step) * math.sqrt(positive_number("beta", beta))
     return 2.0 * stdtr(d, -0.5 * s * math.sqrt(d))
 
 
@@ -142,7 +142,7 @@ def random_walk_acceptance_of(precision: ArrayLike, step: float) -> float:
     0.3523515799
     """
     matrix = finite("precision", precision, 2)
-    s = float(positive("step", finite("step", step, 0)))
+    s = positive_number("step", step)
     if matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T, rtol=1e-10):
         raise DomainError("precision", f"an array of shape {matrix.shape}", "a symmetric matrix")
     w = s**2 * np.linalg.eigvalsh(matrix)
@@ -204,13 +204,12 @@ def leapfrog_acceptance(dimension: int, step: float, steps: int) -> float:
     """
     from theory.exchange_rate import power_law
 
-    d, eps = _dimension(dimension), float(positive("step", finite("step", step, 0)))
+    d, count = whole("dimension", dimension, 1), whole("steps", steps, 1)
+    eps = positive_number("step", step)
     if eps >= 2.0:
         raise DomainError("step", str(eps), "a step below 2, the limit of stability")
-    if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 1:
-        raise DomainError("steps", repr(steps), "a whole number of 1 or more")
     one = np.array([[1 - eps**2 / 2, eps], [-eps * (1 - eps**2 / 4), 1 - eps**2 / 2]])
-    s = float(np.linalg.norm(np.linalg.matrix_power(one, int(steps)), 2))
+    s = float(np.linalg.norm(np.linalg.matrix_power(one, count), 2))
     return float(power_law(0.5 * d, max(s**2, 1.0)))
 
 
@@ -237,7 +236,7 @@ def stretch_acceptance(dimension: int) -> float:
     >>> round(stretch_acceptance(2), 8)
     0.71522015
     """
-    d = _dimension(dimension)
+    d = whole("dimension", dimension, 1)
     # z with density 1/sqrt(z) on [1/2, 2]: uniform in sqrt(z).
     nodes, weights = _nodes(64)
     total = 0.0
@@ -364,8 +363,7 @@ def increment_variance(problem: LinearRegression, beta: float, step: float) -> f
     """
     from theory.evidence import reduced_free_energy
 
-    b, h = (float(positive(n, finite(n, v, 0), zero=n == "beta"))
-            for n, v in (("beta", beta), ("step", step)))
+    b, h = positive_number("beta", beta, zero=True), positive_number("step", step)
     F = reduced_free_energy(problem, np.array([b, b + h, b + 2 * h]))
     return float(np.expm1(2 * F[1] - F[0] - F[2]))
 
@@ -414,9 +412,3 @@ def _variances(problem: LinearRegression, betas: Array) -> Array:
     k, c2 = problem.eigenvalues, problem.components**2
     p = 1.0 + betas[:, None] * k
     return np.asarray(np.sum(0.5 * k**2 / p**2 + k * c2 / p**3, axis=1))
-
-
-def _dimension(dimension: int) -> int:
-    if isinstance(dimension, bool) or not isinstance(dimension, int | np.integer) or dimension < 1:
-        raise DomainError("dimension", repr(dimension), "a whole number of 1 or more")
-    return int(dimension)
