@@ -70,6 +70,7 @@ class Result:
     date: str
     machine: str
     versions: dict[str, str]
+    rule: str                # of the judge that scored the runs, `theory.judging.RULE` of its day
     sampler: list[str]
     case: list[str]
     dimension: Array
@@ -109,11 +110,12 @@ def compute(settings: Settings = SETTINGS, progress: Any = None, store: Path = R
     settings : Settings
     progress : callable (done, total, words), optional
     store : path
-        One line of JSON for each run; lines of other versions of a sampler, or of a case whose
-        exact answers were others, are ignored.
+        One line of JSON for each run; lines of other versions of a sampler, of a case whose exact
+        answers were others, or of a judge with another rule are ignored.
     """
     from experiments import guests
     from theory.cases import named
+    from theory.judging import RULE
 
     asked = list(pairs(settings))
     versions = {name: _version(name) for name in settings.seeds}
@@ -124,19 +126,19 @@ def compute(settings: Settings = SETTINGS, progress: Any = None, store: Path = R
     for k, (sampler, name, seed) in enumerate(todo):
         if progress is not None:
             progress(k, len(todo), f"{sampler} on {name}")
-        key = (sampler, name, seed, versions[sampler], _stamp(cases[name]))
+        key = (sampler, name, seed, versions[sampler], _stamp(cases[name]), RULE)
         if key not in known:
             run = guests.run(sampler, cases[name], seed)
             known.add(key, {"seconds": run.seconds, "evaluations": run.evaluations,
                             "trusted": run.trusted, "verdict": json.loads(run.verdict.to_json())})
     rows = [_row(cases[name], sampler, [
-        known[sampler, name, n, versions[sampler], _stamp(cases[name])]
+        known[sampler, name, n, versions[sampler], _stamp(cases[name]), RULE]
         for n in range(1, seeds + 1)]) for sampler, name, seeds in asked]
     lists = {key: [row[key] for row in rows] for key in rows[0]}
     columns: dict[str, Any] = {key: values if isinstance(values[0], str) else
                                np.array(values, dtype=float) for key, values in lists.items()}
     return Result(asdict(settings), time.strftime("%Y-%m-%d", time.gmtime()), machine(), versions,
-                  **columns)
+                  RULE, **columns)
 
 
 def _stamp(case: Any) -> str:

@@ -12,7 +12,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 import sympy as sp
-from scipy import integrate, interpolate, stats
+from scipy import integrate, interpolate, optimize, stats
 
 from theory import (
     box,
@@ -276,6 +276,14 @@ REFUSED = {
     "leverage 1": (lambda: criteria.criteria(np.eye(2), [1.0, 2.0], 1.0), r"design\[0\]: .*prior"),
     "noises": (lambda: criteria.criteria(design(X), Y, [1.0, 2.0]), "one number or 6"),
     "no box": (lambda: BoxLine(X, Y, 1.0, (-1, 1), ()), "offset: received"),
+    "text for an offset": (lambda: choice.even_points("wide", 10.0, 1.0),
+                           "offset: received 'wide', expected numbers"),
+    "no noise": (lambda: choice.even_points(0.5, 10.0, None), "noise: received None"),
+    "negative noise": (lambda: choice.even_points(0.5, 10.0, -1.0), "noise: received -1"),
+    "a box for a prior": (lambda: criteria.matching_temperature(BoxLine(X, Y, 1.0, (-1, 1))),
+                          "problem: received a BoxLine, expected a theory.LinearRegression"),
+    "half a dimension": (lambda: energies.wide_energy_cumulative(1.5, 1.0),
+                         "dimension: received 1.5, expected a whole number of 1 or more"),
     "rungs": (lambda: energies.exchange_acceptance(LinearRegression([[1.0]], [1.0]), 1.0, 1.0),
               "beta1 < beta2"),
 }
@@ -302,20 +310,115 @@ def test_temperature_at_which_wbic_would_be_exact() -> None:
 
 
 def test_peaks_merge_as_the_heat_equation_says() -> None:
-    """What makes two peaks nearly one: d^2 g / d mu^2 = -2 b^2 dg/db - b g, so that two peaks at
-    -u and +u change the shape at fourth order only; the third and fourth moments of a lopsided
-    pair (amplitudes 1 : alpha)."""
+    """What makes two peaks nearly one: d^2 g / d mu^2 = -2 b^2 dg/db - b g, so that a change of
+    width mends a second moment; what is left of a lopsided pair are its third and fourth."""
     x, mu = sp.symbols("x mu", real=True)
     b, u, alpha = sp.symbols("b u alpha", positive=True)
     g = sp.exp(-b * (x - mu) ** 2 / 2)
     assert sp.simplify(sp.diff(g, mu, 2) + 2 * b**2 * sp.diff(g, b) + b * g) == 0
-    # Centred pair: at alpha u and -u, weights 1 and alpha over 1 + alpha; cumulants beyond the
-    # second are what a width cannot mend.
-    places = ((alpha * u, 1 / (1 + alpha)), (-u, alpha / (1 + alpha)))
-    moment = [sp.factor(sp.simplify(sum(w * p**k for p, w in places))) for k in range(5)]
-    assert moment[1] == 0
-    fourth = sp.factor(moment[4] - 3 * moment[2] ** 2)
-    assert sp.simplify(fourth.subs(alpha, 1) + 2 * u**4) == 0
+    found, eta = singular.coalescence(), sp.Symbol("eta", real=True)
+    assert sp.expand(found.third - 3 * alpha * u * eta) == 0
+    assert sp.expand(found.fourth + sp.Rational(2, 3) * alpha * (1 + alpha)
+                     * (1 + alpha + alpha**2) * u**4) == 0
+    # Of two equal peaks, h half the difference of the variances: the ideal (u h, 3 h^2 - 2 u^4).
+    assert sp.expand(found.even.subs(eta, 2 * eta) - 2 * (3 * eta**2 - 2 * u**4)) == 0
+    # By numbers: the moments of one pair about its mean.
+    u0, a0, e0 = 0.3, 0.4, 0.07
+    total, apart = -a0 * (1 + a0) * u0**2, e0 - (a0**2 - 1) * u0**2 / 3
+    two = (total - apart) / (1 + a0)
+    pair = ((1.0, a0 * u0, two + apart), (a0, -u0, two))
+    assert sum(w * (p**2 + v) for w, p, v in pair) == pytest.approx(0.0, abs=1e-15)
+    assert sum(w * (p**3 + 3 * p * v) for w, p, v in pair) == pytest.approx(3 * a0 * u0 * e0)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+def test_misfit_of_a_lopsided_pair_by_least_squares(ratio: float) -> None:
+    """Two peaks, areas 1 : alpha, (1 + alpha) u apart and of free widths, fitted to one on a grid;
+    K / u^8 from three u, what is left of order u^2 and u^4 taken out.  The misfit of the pair with
+    the third moment left in would be of order u^6."""
+    x = np.linspace(-9.0, 9.0, 601)
+    u, K = np.array([0.16, 0.2, 0.25]), []
+    for value in u:
+        def apart(p: np.ndarray, u: float = value) -> np.ndarray:
+            height, centre, one, two = p
+            return height * sum(w * np.exp(-((x - centre - at) ** 2) / (2 * v)) / math.sqrt(v)
+                                for w, at, v in ((1.0, ratio * u, one), (ratio, -u, two))
+                                ) - np.exp(-(x**2) / 2)
+
+        start = [1 / (1 + ratio), 0.0, 1 - ratio * (2 + ratio) * value**2 / 3,
+                 1 - (1 + 2 * ratio) * value**2 / 3]
+        fit = optimize.least_squares(apart, start, xtol=1e-15, ftol=1e-15, gtol=1e-15,
+                                     x_scale=[1.0, 0.1, 0.1, 0.1])
+        K.append(fit.cost * (x[1] - x[0]) / value**8)
+    limit = np.polynomial.polynomial.polyfit(u**2, K, 2)[0]
+    misfit = singular.coalescence().misfit
+    exact = float(misfit.subs({s: ratio if s.name == "alpha" else 1.0
+                               for s in misfit.free_symbols}))
+    assert limit == pytest.approx(exact, rel=0.01)
+    assert abs(limit / (2 * exact) - 1) > 0.4
+
+
+def crossing(c: float, power: int) -> float:
+    """sqrt(c) times the integral of exp(-c k) over the unit square, k = (u h)^2 + (3 h^2 - 2
+    u^power)^2, by Gauss-Legendre panels in both logarithms."""
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    edges = np.linspace(-32.0, 0.0, 41)
+    half = 0.5 * np.diff(edges)[:, None]
+    t, w = (edges[:-1, None] + half * (nodes + 1)).ravel(), (half * weights).ravel()
+    e = np.exp(t)
+    k = (e[:, None] * e) ** 2 + (3 * e**2 - 2 * e[:, None] ** power) ** 2
+    return float(math.sqrt(c) * ((w * e) @ np.exp(-c * k) @ (w * e)))
+
+
+def test_multiplicity_of_coalescing_peaks_by_quadrature() -> None:
+    """sqrt(c) Z grows by sqrt(pi)/16 with every unit of ln c: lambda = 1/2, m = 2.  Where the
+    second peak's height vanishes as well, a^2 k, its square does, by sqrt(pi)/32: m = 3.  If the
+    fourth moment were of order u^2, the first would be twice as large."""
+    L = np.arange(-24.0, 49.0, 2.0)
+    g = np.array([crossing(math.exp(v), 4) for v in L])
+    late = np.diff(g[L >= 36]) / 2
+    assert late == pytest.approx(math.sqrt(math.pi) / 16, rel=5e-3)
+    twin = (crossing(math.exp(48), 2) - crossing(math.exp(40), 2)) / 8
+    assert abs(twin / late[-1] - 1) > 0.5
+    # The integral over a in (0, 1): sqrt(c) Z3 = half the integral of g over ln c up to ln c.
+    curve = interpolate.CubicSpline(L, g)
+    three = [0.5 * (curve.integrate(L[0], v) + 2 * g[0]) for v in (32.0, 40.0, 48.0)]
+    second = (three[0] - 2 * three[1] + three[2]) / 64
+    assert second == pytest.approx(math.sqrt(math.pi) / 32, rel=5e-3)
+    found = [singular.peaks_learning_coefficient(1, K) for K in (1, 2)]
+    assert found[1].multiplicity == 3 and found[1].coefficient - found[0].coefficient == 0.5
+
+
+def test_reduced_rank_in_the_corners_that_are_known() -> None:
+    """Quoted numbers by other routes: one hidden unit and no truth in polar coordinates; r true
+    directions are regular and leave M - r, N - r, H - r; two by two by two by quadrature."""
+    for M in range(1, 6):
+        for N in range(1, 6):
+            assert singular.reduced_rank(M, N, 1, 0) == singular.normal_crossing(
+                [1, 1], [M - 1, N - 1])
+            for H in range(min(M, N) + 2):
+                assert singular.reduced_rank(M, N, H, 0) == singular.reduced_rank(N, M, H, 0)
+                for r in range(1, min(M, N, H)):
+                    rest = singular.reduced_rank(M - r, N - r, H - r, 0)
+                    assert singular.reduced_rank(M, N, H, r) == (
+                        r * (M + N - r) / 2 + rest.coefficient, rest.multiplicity)
+    # Normal priors, the right factor integrated out: E 1 / det(1 + 2 c W), W a Wishart matrix of
+    # two by two and two degrees of freedom, its roots p and q.
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    edges = np.linspace(-50.0, 5.0, 111)
+    half = 0.5 * np.diff(edges)[:, None]
+    t, w = (edges[:-1, None] + half * (nodes + 1)).ravel(), (half * weights).ravel()
+    e = np.exp(t)
+
+    def Z(c: float) -> float:
+        one = w * np.sqrt(e) * np.exp(-e / 2) / (1 + 2 * c * e)
+        return float(one @ np.abs(e[:, None] - e) @ one)
+
+    slope = [-(math.log(Z(16 * c)) - math.log(Z(c))) / math.log(16.0) for c in (1e6, 1e12)]
+    quoted = singular.reduced_rank(2, 2, 2, 0)
+    assert slope[1] == pytest.approx(quoted.coefficient, abs=1e-4) and quoted.multiplicity == 1
+    assert abs(slope[1] - 1.0) > 0.4
+    assert singular.tanh_network(1) == singular.normal_crossing([1, 1])
 
 
 @pytest.mark.parametrize("xi", [3.0, 30.0])

@@ -424,8 +424,12 @@ def test_information_and_volume_of_nested_sampling() -> None:
     U = sum((y - theta[:, 0] * x - theta[:, 1]) ** 2 for x, y in zip(*R5, strict=True)) / 0.5
     share = float(targets.prior_volume(line, 200.0))
     assert agrees((U < 200.0).astype(float), share, float(targets.prior_volume(line, 210.0)))
+    assert targets.prior_volume(line, line.minimum) == 0.0
+    assert targets.prior_volume(line, []).shape == (0,)          # no energies, no volumes
     with pytest.raises(DomainError, match="inside the box"):
         targets.prior_volume(line, 1e6)
+    with pytest.raises(DomainError, match=r"energy: received .* at least 0.29"):
+        targets.prior_volume(line, [line.minimum - 0.1])
 
 
 def test_stepping_stones_and_ladders() -> None:

@@ -49,10 +49,10 @@ def finite(field: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]:
     """A float array of the wanted number of dimensions, without NaN or infinity."""
     try:
         array = np.array(values, dtype=np.float64)
-        text = np.asarray(values).dtype.kind in "US"
+        text = values is None or np.asarray(values).dtype.kind in "US"
     except (TypeError, ValueError):
         text = True
-    if text:                    # NumPy would read "5" as a number, and others would stumble later
+    if text:             # NumPy would read "5" as a number and None as NaN
         raise DomainError(field, _short(values), "numbers")
     if array.ndim != ndim:
         raise DomainError(field, f"an array of shape {array.shape}", f"{ndim} dimension(s)")

@@ -108,6 +108,11 @@ class Verdict:
              "not scored" if line.z is None else f"{line.z:+.1f}") for line in self.lines))
 
 
+# How the errors of means, sds and shares come about; stored with verdicts, so that those of another
+# rule are known as such.
+RULE = "weighted draws by the delta method"
+
+
 def judge(case: Case, name: str, *, samples: ArrayLike | None = None,
           weights: ArrayLike | None = None, n_effective: ArrayLike | None = None,
           log_evidence: float | None = None,

@@ -77,6 +77,56 @@ def derivation() -> Derivation:
     return Derivation(density, moment, partition, leading, energy, heat, normal)
 
 
+class Coalescence(NamedTuple):
+    """Two peaks of areas 1 : alpha at alpha u and -u, taken for one: what no width can mend."""
+
+    third: Any            # third cumulant times the area; eta: how far the two widths are apart
+    fourth: Any           # the fourth at eta = 0, where the third vanishes
+    even: Any             # the fourth of two equal peaks, for any eta
+    misfit: Any           # least integral of the squared difference / 2, peak height and sd 1
+
+
+@cache
+def coalescence() -> Coalescence:
+    """Why two peaks nearly one are singular: the third and the fourth moment of the pair, in sympy.
+
+    Area, centre and variance of the pair are those of the one peak.  What is left is a third moment
+    3 alpha u eta and a fourth of the order u^4: with both zero at u = 0 for every alpha, and a
+    normal crossing of u and eta in between (lambda = 1/2, m = 2).
+
+    Symbols: ``alpha`` (ratio of the areas), ``u``, ``eta``.
+
+    Returns
+    -------
+    Coalescence
+
+    Examples
+    --------
+    >>> coalescence().third
+    3*alpha*eta*u
+    >>> coalescence().fourth
+    -2*alpha*u**4*(alpha + 1)*(alpha**2 + alpha + 1)/3
+    >>> coalescence().misfit                          # alpha = 1: sqrt(pi) u^8 / 192
+    sqrt(pi)*alpha**2*u**8*(alpha**2 + alpha + 1)**2/1728
+    """
+    import sympy as sp
+
+    u, alpha = sp.symbols("u alpha", positive=True)
+    eta, one, two, x = sp.symbols("eta v_1 v_2 x", real=True)
+    # Excess variances: the total second moment is mended, and eta is zero where the third is.
+    excess = sp.solve([alpha**2 * u**2 + one + alpha * (u**2 + two),
+                       one - two - eta + (alpha**2 - 1) * u**2 / 3], (one, two))
+    places = ((1, alpha * u, excess[one]), (alpha, -u, excess[two]))
+    third = sp.factor(sum(w * (p**3 + 3 * p * v) for w, p, v in places))
+    fourth = sp.factor(sum(w * (p**4 + 6 * p**2 * v + 3 * v**2) for w, p, v in places))
+    # The fourth derivative of the peak, less what its height, centre and width can follow.
+    H4 = x**4 - 3 * x**2 + sp.Rational(3, 4)
+    norm = sp.integrate(H4**2 * sp.exp(-(x**2)), (x, -sp.oo, sp.oo))
+    level = fourth.subs(eta, 0)
+    misfit = sp.factor(norm / 2 * (level / (24 * (1 + alpha))) ** 2)
+    return Coalescence(third, sp.factor(level), sp.factor(fourth.subs(alpha, 1)), misfit)
+
+
 def product_partition(sharpness: ArrayLike, factors: int = 2) -> Any:
     """Z of exp(-c (a_1 a_2 ... )^2) with every a uniform on [-1, 1].
 
@@ -316,7 +366,7 @@ def peaks_learning_coefficient(true: int, fitted: int) -> Learning:
     """Learning coefficient of K Gaussian peaks fitted where fewer are true.
 
     (0, 1): 1/2, m = 1.  (K, K): 3K/2, regular.  (1, 2): 2, m = 3; lambda is derived from the
-    coalescence of the two peaks, the multiplicity from a Newton polygon and not proved.  Other
+    `coalescence` of the two peaks, the multiplicity from a Newton polygon and not proved.  Other
     surplus peaks are not known here.
 
     Parameters
