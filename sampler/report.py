@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sampler.choice import Choice
 from sampler.data import POISSON
-from sampler.diagnostics import diagnose, effective_sample_size
+from sampler.diagnostics import diagnose, effective_sample_size, rank_normalised_rhat
 from sampler.errors import InputError
 from sampler.evidence import free_energy, free_energy_along
 from sampler.exchange import Run
@@ -48,7 +48,8 @@ def sorted_draws(run: Run) -> tuple[Array, str]:
 
 
 def summary(run: Run) -> str:
-    """The parameters in words and numbers: mean, sd, 68 and 95 % credible intervals.
+    """The parameters in words and numbers: mean, sd, 68 and 95 % credible intervals, effective
+    draws and R-hat, of components in order where their numbers mean nothing.
 
     Parameters
     ----------
@@ -93,14 +94,15 @@ def _parameter_table(run: Run, draws: Array) -> list[str]:
     names = run.posterior.names
     width = max(9, *(len(n) for n in names))
     head = (f"{'parameter':<{width}}  {'mean':>11}  {'sd':>9}  {'68 % credible':>23}  "
-            f"{'95 % credible':>23}  {'ESS':>7}")
+            f"{'95 % credible':>23}  {'ESS':>7}  {'R-hat':>5}")
     lines = [head]
     for row in parameter_rows(run, draws):
         mean, sd, low68, high68, low95, high95 = (
             _digits(row[key], row["sd"])
             for key in ("mean", "sd", "low68", "high68", "low95", "high95"))
         lines.append(f"{row['name']:<{width}}  {mean:>11}  {sd:>9}  {low68:>11} {high68:>11}  "
-                     f"{low95:>11} {high95:>11}  {row['ess']:>7.0f}")
+                     f"{low95:>11} {high95:>11}  {row['ess']:>7.0f}  "
+                     f"{row['rhat']:>5.3f}")
     return lines
 
 
@@ -187,7 +189,8 @@ def parameter_rows(run: Run, draws: Array | None = None) -> list[dict[str, Any]]
         low95, low68, high68, high95 = np.quantile(values, [0.025, 0.16, 0.84, 0.975])
         rows.append({"name": name, "mean": float(values.mean()), "sd": float(values.std()),
                      "low68": float(low68), "high68": float(high68), "low95": float(low95),
-                     "high95": float(high95), "ess": effective_sample_size(values)})
+                     "high95": float(high95), "ess": effective_sample_size(values),
+                     "rhat": rank_normalised_rhat(values)})
     return rows
 
 
