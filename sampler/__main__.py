@@ -44,8 +44,8 @@ _COMPLAINTS = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """Refuses in one sentence."""
+class Parser(argparse.ArgumentParser):
+    """Options that are refused in one sentence, by InputError."""
 
     def error(self, message: str) -> NoReturn:
         see = f"see {self.prog} --help"
@@ -59,9 +59,9 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     """The command line, with all its help."""
-    parser = _Parser(prog=prog, description="Which model, how many components, how certain.")
+    parser = Parser(prog=prog, description="Which model, how many components, how certain.")
     parser.add_argument("--version", action="version", version=f"{prog} {_version()}")
-    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=_Parser)
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
     fit = verbs.add_parser(
         "fit", help="fit a measured file and choose the number of components",
         description="Fit FILE with every K asked for, and say which is favoured and which is not "

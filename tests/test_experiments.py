@@ -206,6 +206,10 @@ def test_comparison_with_the_tracked_results(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(("argv", "words"), [
     (["run", "no_such_paper"], "NAME: received 'no_such_paper', expected one of straight_line"),
     (["draw", "no_such_paper"], "NAME: received 'no_such_paper'"),
+    ([], "VERB: received nothing, expected a value; see bayesmeas --help"),
+    (["frobnicate"], "VERB: received 'frobnicate', expected one of 'fit'"),
+    (["run"], "NAME: received nothing, expected a value; see bayesmeas run --help"),
+    (["judge", "--seeds", "x"], "--seeds: received 'x', expected a whole number"),
     (["reproduce", "--quick", "--write-results"], "--write-results: received with --quick"),
     (["reproduce", "--out", "/dev/null/x"], "--out: received '/dev/null/x'"),
 ])
