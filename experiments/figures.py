@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
@@ -49,3 +49,12 @@ def label_panels(axes: Any) -> None:
     """(a), (b), (c) in front of the panel titles."""
     for k, ax in enumerate(axes.flat):
         ax.set_title(f"({chr(97 + k)}) {ax.get_title(loc='left')}", loc="left")
+
+
+def plain_ticks(axis: Any, values: Sequence[float]) -> None:
+    """Ticks in plain digits where powers of ten say too little: a few nats, a decade or two."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis.set_major_locator(FixedLocator(values))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

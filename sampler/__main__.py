@@ -202,7 +202,7 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
 
 def _answer(runs: dict[Any, Any], folder: Path) -> int:
     from sampler.choice import choose
-    from sampler.report import draw_choice, draw_fit, draw_ladder, pressing, summary
+    from sampler.report import draw_choice, draw_fit, draw_ladder, lettering, pressing, summary
 
     choice = choose(runs)
     for label in dict.fromkeys((choice.best, *choice.not_excluded)):
@@ -223,7 +223,8 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
     for label in pressed:
         if label not in standing and pressed[label]:
             print("\n".join(pressed[label]))
-    print(f"figures, table and runs are in {folder}/")
+    said = lettering(runs[choice.best])
+    print(f"{said}\n" * bool(said) + f"figures, table and runs are in {folder}/")
     return 0 if choice.certain else 1
 
 
