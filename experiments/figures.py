@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
@@ -16,14 +17,42 @@ STYLE = {
 }
 
 
-def styled(draw: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+class Figures(dict[str, Any]):
+    """The figures of an experiment by name; most have one.
+
+    Examples
+    --------
+    >>> import io
+    >>> page = io.BytesIO()
+    >>> Figures(line=panels(1, 1)[0]).savefig(page, format="svg")
+    >>> page.getvalue()[:5]
+    b'<?xml'
+    """
+
+    def savefig(self, file: Any, **options: Any) -> None:
+        """Save the figure; the further ones, where there are any, beside it under their names.
+
+        Parameters
+        ----------
+        file : path, or an open file where there is one figure
+        **options
+            As of matplotlib's `Figure.savefig`.
+        """
+        (_, first), *others = self.items()
+        first.savefig(file, **options)
+        for name, figure in others:
+            path = Path(file)
+            figure.savefig(path.with_name(f"{path.stem}_{name}{path.suffix}"), **options)
+
+
+def styled(draw: Callable[[Any], dict[str, Any]]) -> Callable[[Any], Figures]:
     """Draw in the house's style; the user's own matplotlib settings stay untouched."""
     @wraps(draw)
-    def drawn(result: Any) -> dict[str, Any]:
+    def drawn(result: Any) -> Figures:
         import matplotlib
 
         with matplotlib.rc_context(STYLE):
-            return draw(result)
+            return Figures(draw(result))
 
     return drawn
 

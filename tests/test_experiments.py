@@ -106,6 +106,14 @@ def test_two_modes_by_brute_force() -> None:
     assert mass[s < 0.5].sum() / mass.sum() == pytest.approx(left, abs=1e-5)
 
 
+def test_a_drawing_saves_itself(tmp_path: Path) -> None:
+    """`paper.draw(result).savefig(name)`: the figure, and further ones beside it."""
+    from experiments import integration
+
+    integration.draw(results.load("integration")).savefig(tmp_path / "mine.pdf")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.pdf", "mine_integration_law.pdf"]
+
+
 # --- the table -------------------------------------------------------------------------------
 
 
