@@ -57,6 +57,21 @@ def test_equal_weights_are_a_noncentral_chi_square(k: int, delta: float) -> None
     assert quadratic.cumulative(law, [0.0, 0.69]) == pytest.approx([0.0, 0.0])
 
 
+def test_tails_below_all_floats_are_zero_or_one() -> None:
+    """Where the density itself is smaller than the smallest float; and just before that, at 600
+    nats on the exponential law of two equal squares and on its mirror image."""
+    for shift in (43.0, 100.0, 1000.0):
+        law = Quadratic(0.0, [1.0, 1.0], [shift, 0.0])
+        for q in (1e-8, 1.0, 0.02 * shift):
+            assert quadratic.cumulative(law, q) == pytest.approx(0.0, abs=1e-150)
+            assert quadratic.density(law, q) == pytest.approx(0.0, abs=1e-150)
+        assert quadratic.cumulative(law, 10 * shift**2) == 1.0
+    law = Quadratic(0.0, [1.0, 1.0], [0.0, 0.0])                  # exponential: density exp(-q)
+    assert quadratic.density(law, 600.0) == pytest.approx(math.exp(-600.0), rel=1e-9)
+    law = Quadratic(0.0, [-1.0, -1.0], [0.0, 0.0])
+    assert quadratic.cumulative(law, -600.0) == pytest.approx(math.exp(-600.0), rel=1e-9)
+
+
 def test_weights_of_both_signs() -> None:
     """One of each sign by a double integral, and at the kink between them; both ends of the law."""
     law = Quadratic(0.0, [1.3, -0.4], [0.5, -1.0])

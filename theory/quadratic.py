@@ -229,18 +229,20 @@ def _invert(law: Quadratic, q: float, middle: float, pole: bool) -> float:
     curvature = float(np.sum(0.5 * w**2 / p**2 + w**2 * v2 / p**3))
     scale = 1.0 / math.sqrt(curvature + (1.0 / middle**2 if pole else 0.0))
     arms = math.copysign(0.5, q) if q else 0.0
+    # In units of its value at the saddle point: far in a tail that is below all floats.
+    level = float(np.real(law.log_transform(middle))) - middle * q
     def terms(step: float, end: float) -> Array:
         u = np.arange(step / 2, end, step)                # the other half is its conjugate
         s = middle + scale * (arms * (np.cosh(u) - 1.0) + 1j * np.sinh(u))
         slope = scale * (arms * np.sinh(u) + 1j * np.cosh(u))
-        value = np.exp(law.log_transform(s) - s * q) * slope
+        value = np.exp(law.log_transform(s) - s * q - level) * slope
         return np.asarray(value / s if pole else value)
 
     # At q = 0 only powers of s are left on the arms; elsewhere they end soon.
     values = terms(0.04, 75.0)
     size = np.abs(values)
     end = 0.04 * (1 + int(np.flatnonzero(size > 1e-18 * size.max(initial=0.0))[-1]))
-    coarse, fine = (float(step * np.sum(v.imag) / math.pi)
+    coarse, fine = (math.exp(level) * float(step * np.sum(v.imag) / math.pi)
                     for step, v in ((0.04, values), (0.02, terms(0.02, end))))
     if not abs(fine - coarse) <= 1e-9 * max(1.0, 0.0 if pole else 1.0 / math.sqrt(law.variance)):
         raise ArithmeticError(f"the law at {q + law.constant:g}: two inversions differ by "
