@@ -7,7 +7,6 @@ this repository.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import traceback
@@ -17,6 +16,7 @@ from typing import Any
 
 from experiments import EXPERIMENTS, STORED
 from sampler.interrupts import Interrupts
+from sampler.streams import closed_pipe, say
 
 HANDED_ON = ("fit", "resume", "show", "--version")
 WIRING_CHECK = "a wiring check, not a result: few sweeps, nothing is judged"
@@ -65,7 +65,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns the exit code (0, 1 a claim failed, 2 bad input, 70, 130)."""
+    """Run one verb; returns the exit code (0, 1 a claim failed, 2 bad input, 70, 130,
+    141 nobody reads the output)."""
     arguments = sys.argv[1:] if argv is None else argv
     if arguments and arguments[0] in HANDED_ON:
         from sampler.__main__ import main as fit
@@ -73,7 +74,11 @@ def main(argv: list[str] | None = None) -> int:
         return fit(arguments)
     options = build_parser().parse_args(arguments)
     try:
-        return _run(options)
+        code = _run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        return closed_pipe()
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
@@ -121,7 +126,8 @@ def _with_guests(names: tuple[str, ...], options: argparse.Namespace) -> int:
         raise _Refused(f"{names[0]}: {error}") from None
     if options.verb == "reproduce" and not options.names:
         for name in STORED:
-            print(f"{name} (not recomputed; make peers does): {_stored(name)}")
+            target = {"guest_samplers": "peers"}.get(name, name)
+            print(f"{name} (not recomputed; make {target} does): {_stored(name)}")
     return code
 
 
@@ -176,7 +182,7 @@ def reproduce(names: tuple[str, ...], folder: Path, quick: bool = False,
 
     modules = {name: import_module(f"experiments.{name}") for name in names}
     if quick:
-        print(f"QUICK: {WIRING_CHECK}.\n")
+        say(f"QUICK: {WIRING_CHECK}.\n\n")
     begin, table, seconds = time.monotonic(), {}, {}
     with _Progress({name: 5.0 if quick else m.SECONDS for name, m in modules.items()}) as progress:
         for name, module in modules.items():
@@ -186,11 +192,10 @@ def reproduce(names: tuple[str, ...], folder: Path, quick: bool = False,
             result = load(name, folder)         # what is judged and drawn is what is stored
             _save_figures(module.draw(result), folder)
             table[name] = module.check(result)
-            print(f"== {name} ({progress.last:.0f} s) ==\n{plain(table[name], not quick)}")
-            if not quick:
-                print(_comparison(name, table[name]))
-            print(flush=True)
-            if write and not any(c.holds is False for c in table[name]):
+            say(f"== {name} ({progress.last:.0f} s) ==\n{plain(table[name], not quick)}\n"
+                + ("" if quick else _comparison(name, table[name]) + "\n") + "\n")
+            failed = any(c.holds is False for c in table[name])
+            if write and (not failed or getattr(module, "WRITES_FAILURES", False)):
                 save(name, result)
     _write_tables(table, folder, quick, seconds)
     return _verdict(table, folder, quick, time.monotonic() - begin)
@@ -242,15 +247,17 @@ def _comparison(name: str, claims: list[Any]) -> str:
 def _write_tables(table: dict[str, list[Any]], folder: Path, quick: bool,
                   seconds: dict[str, float]) -> None:
     from experiments.claims import WIRING, markdown
+    from sampler.report import json_text
 
     head = f"**{WIRING_CHECK}**\n\n" if quick else ""
     text = "\n\n".join(f"## {name}\n\n{markdown(rows, not quick)}" for name, rows in table.items())
     (folder / "table.md").write_text(f"{head}{text}\n", encoding="utf-8")
     record = {"quick": quick, "seconds": {n: round(s, 1) for n, s in seconds.items()}, "claims": [
-        {"experiment": name, "claim": c.claim, "paper": c.paper, "ours": c.ours, "error": c.error,
+        {"experiment": name, "claim": c.claim, "compared_with": c.reference[0],
+         "reference": c.reference[1], "ours": c.ours, "error": c.error,
          "verdict": WIRING if quick else c.verdict, "note": c.note}
         for name, rows in table.items() for c in rows]}
-    (folder / "table.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (folder / "table.json").write_text(json_text(record), encoding="utf-8")
 
 
 def _save_figures(figures: dict[str, Any], folder: Path) -> None:
@@ -275,11 +282,13 @@ def _tracked(names: tuple[str, ...], verb: str, folder: Path) -> int:
         if verb == "draw":
             figures = module.draw(result)
             _save_figures(figures, folder)
-            print("\n".join(f"{folder / stem}.png, .pdf" for stem in figures))
+            say("".join(f"{folder / stem}.png, .pdf\n" for stem in figures))
         else:
             claims = module.check(result)
             failed = failed or any(c.holds is False for c in claims)
             print(f"== {name} ==\n{plain(claims)}\n")
+    if verb == "draw":
+        print(f"figures are in {folder}/")      # last: whoever went away has all of them
     return int(failed)
 
 
@@ -307,13 +316,13 @@ class _Progress:
         """Compute one experiment."""
         self.name, self.started = name, time.monotonic()
         self.unit = getattr(module, "UNIT", "sweeps")
-        print(f"{name}: {self._left()}", file=sys.stderr, flush=True)
+        say(f"{name}: {self._left()}\n", sys.stderr)
         result = module.compute(settings, progress=self)
         self.interrupts.check()
         self.last = time.monotonic() - self.started
         self.done += self.expected[name]
         if sys.stderr.isatty():
-            print("\r" + " " * 100 + "\r", end="", file=sys.stderr, flush=True)
+            say("\r" + " " * 100 + "\r", sys.stderr)
         return result
 
     def __call__(self, done: int, total: int, words: str) -> None:
@@ -324,8 +333,7 @@ class _Progress:
             return
         self.shown = now
         line = f"{self.name}, {words}: {done} of {total} {self.unit}; {self._left()}"
-        print(f"\r{line[:100]:<100}" if live else line, end="" if live else "\n",
-              file=sys.stderr, flush=True)
+        say(f"\r{line[:100]:<100}" if live else f"{line}\n", sys.stderr)
 
     def _left(self) -> str:
         """Expected seconds of what is left, times how this machine compared so far."""

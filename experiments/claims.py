@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 WIRING = "not judged (wiring)"
+# What a number is compared with, where that is not a paper's: theory, a law in some limit, ...
+_KINDS = re.compile(r"(.*) \((exact|law|limit|series|certified|truth|nominal)\)")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Claim:
     claim : str
         The statement, in words and with its unit.
     paper : str
-        What the paper, the certificate or the exact theory says; ``"-"`` if nothing.
+        What the paper says; ``"-"`` if nothing.  Where it is not a paper that says it, its kind
+        comes behind in brackets: ``"6.9058 (exact)"``, ``"2 (certified)"``.
     ours : float or str
         What we found.
     error : float
@@ -49,6 +53,18 @@ class Claim:
         """``holds``, ``FAILS`` or ``listed``."""
         return {True: "holds", False: "FAILS", None: "listed"}[
             None if self.holds is None else bool(self.holds)]
+
+    @property
+    def reference(self) -> tuple[str, str]:
+        """Who says it, and what.
+
+        Examples
+        --------
+        >>> Claim("F", "6.9058 (exact)", 6.9043).reference, Claim("K", "3", 3.0).reference
+        (('exact', '6.9058'), ('paper', '3'))
+        """
+        found = _KINDS.fullmatch(self.paper)
+        return (found[2], found[1]) if found else ("paper", self.paper)
 
     def row(self, judged: bool = True) -> tuple[str, str, str, str, str]:
         """The five cells of the table."""
@@ -114,7 +130,7 @@ def farthest(claim: str, found: ArrayLike, exact: ArrayLike, errors: ArrayLike,
     Examples
     --------
     >>> print(Claims([farthest("mean", [1.1, 2.0], [1.0, 2.0], [0.1, 0.1], ["first", "second"])]))
-    holds   mean (farthest of 2: first)  1.10 ± 0.10  paper: 1 (exact); z = +1.0, |z| < 4
+    holds   mean (farthest of 2: first)  1.10 ± 0.10  exact: 1; z = +1.0, |z| < 4
     """
     value, truth, error = (np.asarray(v, dtype=float) for v in (found, exact, errors))
     usable = np.isfinite(error) & (error > 0.0) & np.isfinite(value)
@@ -148,7 +164,7 @@ def kolmogorov(law: ArrayLike) -> float:
 
 
 def markdown(claims: Iterable[Claim], judged: bool = True) -> str:
-    """The table in Markdown.
+    """The table in Markdown; its second column is headed by who says it, "exact" or "paper".
 
     Examples
     --------
@@ -156,9 +172,16 @@ def markdown(claims: Iterable[Claim], judged: bool = True) -> str:
     | claim | paper | ours ± error | verdict | tolerance, note |
     | --- | --- | --- | --- | --- |
     | best K | 3 | 3 | holds |  |
+    >>> print(markdown([Claim("F", "6.9058 (exact)", 6.9043, 0.0015, True)]).splitlines()[0])
+    | claim | exact | ours ± error | verdict | tolerance, note |
     """
-    head = ("claim", "paper", "ours ± error", "verdict", "tolerance, note")
-    rows = [head, ("---",) * 5, *(claim.row(judged) for claim in claims)]
+    every = list(claims)
+    kinds = dict.fromkeys(claim.reference[0] for claim in every if claim.paper != "-")
+    head = ("claim", " or ".join(kinds) or "paper", "ours ± error", "verdict", "tolerance, note")
+    rows = [head, ("---",) * 5]
+    for claim in every:
+        name, paper, ours, verdict, note = claim.row(judged)
+        rows.append((name, claim.reference[1] if len(kinds) == 1 else paper, ours, verdict, note))
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|").replace("<", r"\<")
                                        for cell in row) + " |" for row in rows)
 
@@ -171,9 +194,14 @@ def plain(claims: Iterable[Claim], judged: bool = True) -> str:
     >>> print(plain([Claim("best K", "3", 3.0, 0.0, True, "exactly 3")]))
     holds   best K  3  paper: 3; exactly 3
     """
-    rows = [claim.row(judged) for claim in claims]
+    every = list(claims)
+    rows = [claim.row(judged) for claim in every]
     wide = [max((len(row[k]) for row in rows), default=0) for k in range(4)]
     return "\n".join(
         f"{verdict:<{max(wide[3], 7)}} {name:<{wide[0]}}  {ours:<{wide[2]}}  "
-        f"{'; '.join(p for p in (f'paper: {paper}' if paper != '-' else '', note) if p)}".rstrip()
-        for name, paper, ours, verdict, note in rows)
+        f"{'; '.join(p for p in (says, note) if p)}".rstrip()
+        for (name, _, ours, verdict, note), says in zip(rows, map(_says, every), strict=True))
+
+
+def _says(claim: Claim) -> str:
+    return "" if claim.paper == "-" else ": ".join(claim.reference)

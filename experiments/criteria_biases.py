@@ -181,12 +181,12 @@ def check(result: Result) -> Claims:
                                result.bias_error[:, k], [f"N = {N:.0f}" for N in result.points]))
     known = np.array([0.8399836542, 0.9876984663, 1.3376842587])
     apart = float(np.abs(result.reference - known).max())
-    claims.append(Claim("loss, WAIC and LOO of six printed positions (nats), distance", "0", apart,
-                        0.0, apart < 1e-6, "< 1e-6"))
+    claims.append(Claim("loss, WAIC and LOO of six printed positions (nats), distance", "0 (exact)",
+                        apart, 0.0, apart < 1e-6, "< 1e-6"))
     slope = np.diff(np.log(result.curve[-20::19]), axis=0)[0] / np.log(
         result.grid[-1] / result.grid[-20])
     claims.append(Claim(
-        "power of N with which the bias falls: AIC/2, WAIC, LOO", "-1 each",
+        "power of N with which the bias falls: AIC/2, WAIC, LOO", "-1 each (limit)",
         ", ".join(f"{v:.3f}" for v in slope), 0.0, bool(np.all(np.abs(slope + 1.0) < 0.05)),
         "± 0.05, N to 1000"))
     large = result.grid >= 7
@@ -201,7 +201,7 @@ def check(result: Result) -> Claims:
     for r, exact_ in zip(result.settings["residuals"], result.hill_exact, strict=True):
         claims.append(Claim(
             f"exact index of the largest {100 * result.settings['tail']:.0f} %, minus the "
-            f"leverage, residual {r:g} sd", "0 (infinite sample)",
+            f"leverage, residual {r:g} sd", "0 (limit)",
             f"{(exact_ - h).min():+.3f} to {(exact_ - h).max():+.3f}", 0.0, None,
             "a diagnosed k is not the leverage"))
     return Claims(claims)

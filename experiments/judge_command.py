@@ -59,8 +59,9 @@ def judge_sampler(sampler: str, words: str, seeds: int, json_file: str | None = 
         tables.append(f"<h2>{html.escape(head)}</h2><p>{html.escape(_cost(runs))}</p>"
                       f"{judged.to_html()}")
     date = time.strftime("%Y-%m-%d", time.gmtime())
-    _write("json", json_file, json.dumps({"sampler": sampler, "date": date, "cases": records},
-                                         indent=1) + "\n")
+    from sampler.report import json_text
+
+    _write("json", json_file, json_text({"sampler": sampler, "date": date, "cases": records}))
     _write("html", html_file, "<!DOCTYPE html><html lang='en'><meta charset='utf-8'>"
            f"<title>{sampler} judged</title><h1>{sampler}, {seeds} seeds, {date}</h1>"
            + "".join(tables) + "</html>\n")

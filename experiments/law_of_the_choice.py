@@ -255,8 +255,9 @@ def check(result: Result) -> Claims:
     half = int(np.argmin(np.abs(result.map_offsets - 0.5)))
     claims.append(Claim(
         f"points to find an offset of {result.map_offsets[half]:.3f} in 95 % of measurements, "
-        "prior ±1, ±10, ±100", "-", ", ".join(f"{v:.0f}" for v in result.needed[:, half]), 0.0,
-        None, "exact; the prior is part of the plan"))
+        "prior ±1, ±10, ±100", "-", ", ".join(
+            f"{v:.0f}" if v > 0 else "beyond the prior" for v in result.needed[:, half]), 0.0, None,
+        "exact; the prior is part of the plan"))
     return Claims(claims)
 
 

@@ -176,13 +176,13 @@ def check(result: Result) -> Claims:
     tail = float(np.abs(result.box_rest[seen] / result.box_tail[seen] - 1.0).max())
     claims = [
         Claim("F of the line at N = 5 ... 10,000: largest relative distance from printed digits",
-              "0", float(worst), 0.0, bool(worst < 1e-6), "< 1e-6"),
+              "0 (exact)", float(worst), 0.0, bool(worst < 1e-6), "< 1e-6"),
         Claim(f"N (F - fit - ln N - O(1)) at N = {result.points[-1]:.0f}", "0.125 (limit)",
               float(scaled[-1]), 0.0, bool(abs(scaled[-1] - 0.125) < 5e-4), "± 0.0005"),
-        Claim("slope of ln rest over ln N, last two N", "-1", slope, 0.0,
+        Claim("slope of ln rest over ln N, last two N", "-1 (limit)", slope, 0.0,
               bool(abs(slope + 1.0) < 0.002), "± 0.002"),
         Claim("rest under the box over what the walls cut off: largest relative distance from 1",
-              "0", tail, 0.0, tail < 1e-3, f"< 1e-3, {int(seen.sum())} values of N")]
+              "0 (exact)", tail, 0.0, tail < 1e-3, f"< 1e-3, {int(seen.sum())} values of N")]
     c = [f"c = {v:.3g}" for v in result.sharpness]
     for name, found, exact, error, labels in (
             ("F~ (nats)", result.F_product, result.F_product_exact, result.F_product_error, c),
@@ -191,7 +191,7 @@ def check(result: Result) -> Claims:
             ("exchange rate", result.rate, result.rate_exact, result.rate_error, c[1:])):
         claims.append(farthest(f"y = abx, sampled {name}", found, exact, error, labels))
     claims.append(Claim(
-        f"y = abx: beta <U> at c = {result.sharpness[-1]:.0e}", "1/2 (c to infinity)",
+        f"y = abx: beta <U> at c = {result.sharpness[-1]:.0e}", "1/2 (limit)",
         float(result.energy[-1]), float(result.energy_error[-1]), None,
         f"exact {result.energy_exact[-1]:.4f}: 1/2 - 1/ln c, never to be seen as 1/2"))
     return Claims(claims)

@@ -206,8 +206,9 @@ def check(result: Result) -> Claims:
     cold = result.swap_rate[-10:]
     law = exchange_law(result.settings["ratio"])
     worst = float(cold[np.argmax(np.abs(cold - law))])
-    add("exchange rate of the ten coldest pairs, the one farthest from the law",
-        f"- ({law:.4f}: law of 9 regular parameters)",
+    add("exchange rate of the ten coldest pairs, the one farthest from the law of 9 regular "
+        "parameters",
+        f"{law:.4f} (law)",
         worst, 0.0, law - 0.04, law + 0.04)
     truth = np.array([[result.settings[k][i] for k in ("heights", "precisions", "centers")]
                       for i in range(3)]).ravel()

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
 import re
 import sys
 import time
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from sampler.errors import InputError
 from sampler.interrupts import Interrupts
+from sampler.streams import closed_pipe, say
 
 INSTRUMENTS = {"peaks": ("gaussian", "lorentzian", "pseudo_voigt"),
                "relaxation": ("exponential", "stretched")}
@@ -30,7 +29,6 @@ _SHAPE = rf"(({'|'.join(shape for known in INSTRUMENTS.values() for shape in kno
 OURS = re.compile(rf"{_SHAPE}\.npz(\.previous)?|(fit|ladder)_{_SHAPE}\.(png|pdf)|"
                   r"choice\.(png|pdf)|table\.(csv|json)")    # what a fit leaves in its folder
 LARGE_K = 12
-CLOSED_PIPE = 141      # as the shell reports a program that a closed pipe ended
 NOISES = "column, a number, unknown or poisson"
 
 
@@ -85,7 +83,8 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     fit.add_argument("--prior", action="append", default=[], metavar="NAME=PRIOR",
                      help='for example "component_rate=LogUniform(0.03,300)" or '
                      '"peak_width=Uniform(0.1,2)"; repeatable; a name without its number means '
-                     "every component; peak_width is the full width at half maximum (FWHM); "
+                     "every component, but those given with their number (peak1_width=...), in "
+                     "whichever order; peak_width is the full width at half maximum (FWHM); "
                      "also for the noise (sigma=...)")
     fit.add_argument("--K", default=None, help="numbers of components: 2, 0:4 or 0,2,3 (required)")
     fit.add_argument("--noise", default=None, help=f"{NOISES} (required)")
@@ -132,9 +131,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _run(argv)
     except BrokenPipeError:
-        # The reader of our output went away (head).  What is still in the buffer has no reader.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
+        return closed_pipe()
     except InputError as error:
         print(f"bayesmeas: {error}", file=sys.stderr)
         return 2
@@ -175,7 +172,7 @@ def _fit(options: argparse.Namespace) -> int:
     _numbered_priors(models.values(), changes)
     folder = _folder(options)
     head = f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}"
-    _say("\n  ".join([head, *data.notes]) + "\n", sys.stdout)
+    say("\n  ".join([head, *data.notes]) + "\n", sys.stdout)
     if max(Ks) > LARGE_K:
         print(f"warning: K up to {max(Ks)}: every component adds parameters and temperatures, "
               f"and above {LARGE_K} a fit can take very long", file=sys.stderr)
@@ -231,7 +228,7 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
 
 
 def _write_tables(choice: Any, runs: dict[Any, Any], folder: Path) -> None:
-    from sampler.report import parameter_rows
+    from sampler.report import json_text, parameter_rows
 
     rows = [{"model": _name(r.label), "parameters": r.parameters, "F": r.free_energy.value,
              "F_error": r.free_energy.error, "estimator": r.free_energy.estimator,
@@ -243,7 +240,7 @@ def _write_tables(choice: Any, runs: dict[Any, Any], folder: Path) -> None:
     record = {"best": _name(choice.best), "not_excluded": [_name(v) for v in choice.not_excluded],
               "models": rows, "parameters": tables,
               "versions": dict(next(iter(runs.values())).versions)}
-    (folder / "table.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (folder / "table.json").write_text(json_text(record), encoding="utf-8")
     lines = ["model,parameter,mean,sd,low68,high68,low95,high95,ess"]
     for model, table in tables.items():
         for row in table:
@@ -563,23 +560,14 @@ class _Progress:
             return
         self.shown = now
         left = (now - self.begin) * (total - done) / max(done, 1)
-        _say(f"\r{self.title}: {words}, {done} of {total} sweeps, about {left:.0f} s left   ",
+        say(f"\r{self.title}: {words}, {done} of {total} sweeps, about {left:.0f} s left   ",
              sys.stderr)
 
     def __exit__(self, *_: object) -> None:
         self.interrupts.__exit__()
         if self.shown:
-            _say("\r" + " " * 78 + "\r", sys.stderr)
-        _say(f"{self.title}: {time.monotonic() - self.begin:.1f} s\n", sys.stderr)
-
-
-def _say(text: str, stream: TextIO) -> None:
-    """Print at once.  That nobody reads it (a closed pipe) is no reason to end a fit before its
-    files are written; the answer itself ends with that."""
-    try:
-        print(text, end="", file=stream, flush=True)
-    except BrokenPipeError:
-        return
+            say("\r" + " " * 78 + "\r", sys.stderr)
+        say(f"{self.title}: {time.monotonic() - self.begin:.1f} s\n", sys.stderr)
 
 
 def _save(figure: Any, stem: Path) -> None:

@@ -46,7 +46,7 @@ class Diagnosis:
     direction_gap: float         # |forward - reverse stepping stone| / joint error
     bridge_gap: float            # |bridge - BAR| / joint error; 0 where there is no bridge
     uncovered: float             # share of the draws where the bridge's density hardly reaches
-    lowest_swap_rate: float
+    lowest_swap_rate: float      # draws of the prior outside the support left out
     barrier: float               # Lambda: summed rejection; about 2 Lambda rungs are best
     round_trips: int             # hot to cold and back, all replicas and chains
     rhat: float                  # largest, over U and the label-free quantities

@@ -102,7 +102,8 @@ class Run:
 
     @property
     def swap_rate(self) -> Array:
-        """Mean exchange probability of each pair of neighbours, array (rungs - 1,)."""
+        """Mean exchange probability of each pair of neighbours, array (rungs - 1,); draws of the
+        prior outside the support, which can go nowhere, are left out."""
         return swap_acceptance(self.betas, self.energy)
 
     @property

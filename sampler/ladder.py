@@ -95,17 +95,26 @@ def first_ladder(prior_energies: Array) -> Array:
 def swap_acceptance(betas: Array, energy: Array) -> Array:
     """Mean of min(1, exp((b' - b)(U' - U))) for each pair of neighbours, array (rungs - 1,).
 
+    Draws of the prior outside the support (U = inf) are left out: no temperature between would
+    make them exchange, so that they say nothing about the ladder.
+
     Parameters
     ----------
     betas : array (rungs,)
     energy : array (..., rungs)
         Energies before the exchange.
+
+    Examples
+    --------
+    >>> swap_acceptance(np.array([0.0, 1.0]), np.array([[np.inf, 0.0], [0.0, 0.0]]))
+    array([1.])
     """
     cold, hot = energy[..., 1:], energy[..., :-1]
-    # Neighbours that are both outside the support (U = inf) have nothing to exchange.
-    outside = ~np.isfinite(hot)
-    gain = np.where(outside, -np.inf, np.diff(betas) * (cold - np.where(outside, 0.0, hot)))
-    return np.asarray(np.exp(np.minimum(gain, 0.0)).reshape(-1, len(betas) - 1).mean(axis=0))
+    inside = np.isfinite(hot)
+    gain = np.where(inside, np.diff(betas) * (cold - np.where(inside, hot, 0.0)), -np.inf)
+    pairs = np.exp(np.minimum(gain, 0.0)).reshape(-1, len(betas) - 1)
+    seen = inside.reshape(-1, len(betas) - 1).sum(axis=0)
+    return np.asarray(pairs.sum(axis=0) / np.maximum(seen, 1))
 
 
 def equalised(betas: Array, acceptance: Array, rungs: int | None = None) -> Array:

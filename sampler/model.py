@@ -161,7 +161,8 @@ class Model:
             tuple(changed(group) for group in self.orderings))
 
     def with_priors(self, changes: Mapping[str, Any]) -> Model:
-        """The same model with other priors; a name without its number means every component.
+        """The same model with other priors; a name without its number means every component,
+        but those that are named with their number, in whichever order they are given.
 
         Examples
         --------
@@ -169,10 +170,13 @@ class Model:
         >>> model = Model.repeated(2, gaussian, height=(0, 1), center=(0, 1), width=(0, 1))
         >>> model.with_priors({"peak_width": 0.5}).free
         ('peak1_height', 'peak1_center', 'peak2_height', 'peak2_center')
+        >>> both = model.with_priors({"peak1_width": (0.2, 0.3), "peak_width": (0.4, 0.5)})
+        >>> both.priors["peak1_width"], both.priors["peak2_width"]
+        (Uniform(lo=0.2, hi=0.3), Uniform(lo=0.4, hi=0.5))
         """
         priors = dict(self.priors)
         orderings = self.orderings
-        for key, value in changes.items():
+        for key, value in sorted(changes.items(), key=lambda change: change[0] in self.priors):
             hits = [n for n in priors if n == key] or [
                 n for n in priors if re.sub(r"\d+_", "_", n, count=1) == key]
             if not hits and self.terms:

@@ -6,6 +6,7 @@ Figures are matplotlib `Figure` objects (no global state is touched); save them 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from functools import wraps
@@ -72,9 +73,21 @@ def summary(run: Run) -> str:
     lines += ["", *times] if times else []
     lines += ["", "priors (their bounds are part of the question; F depends on them):"]
     lines += [f"  {name}: {words}" for name, words in priors_in_words(run)]
+    lines += _outside(run)
     pressed = pressing(run, draws)
     lines += ["", *pressed] if pressed else []
     return "\n".join(lines)
+
+
+def _outside(run: Run) -> list[str]:
+    """How much of the prior the noise law forbids: it is part of F like a bound."""
+    if run.betas[0] > 0.0:
+        return []
+    inside = float(np.isfinite(run.energy[..., 0]).mean())
+    if inside == 1.0 or inside == 0.0:
+        return []
+    return [f"  of the prior {1.0 - inside:.1%} lies outside the support (a mean count < 0), which "
+            f"is {-math.log(inside):.2f} nats of F"]
 
 
 def _parameter_table(run: Run, draws: Array) -> list[str]:
@@ -192,6 +205,34 @@ def priors_in_words(run: Run) -> list[tuple[str, str]]:
     for name, value in run.posterior.fixed.items():
         out[(name, f"fixed at {value:g}")] = None
     return list(out)
+
+
+def json_text(record: Any) -> str:
+    """A table as JSON; what is infinite or not known (F of a model that cannot give the data) is
+    null, because JSON has no such numbers.
+
+    Parameters
+    ----------
+    record : mappings and sequences of numbers and strings
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> json.loads(json_text({"F": math.inf, "rows": (1.5, math.nan)}))
+    {'F': None, 'rows': [1.5, None]}
+    """
+    return json.dumps(_finite(record), indent=1, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def pressing(run: Run, draws: Array | None = None) -> list[str]:

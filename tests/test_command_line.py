@@ -215,7 +215,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fit of few sweeps, K = 0, 1, 2, with a prior for every component and one for the first."""
     folder = tmp_path_factory.mktemp("small")
     main([*FIT[:-1], "0:2", "--sweeps", "1500", "--seed", "2", "--out", str(folder), "--prior",
-          "component_rate=LogUniform(0.05,50)", "--prior", "component1_amplitude=Uniform(0,2.5)"])
+          "component_rate=LogUniform(0.05,50)", "--prior", "component1_amplitude=Uniform(0,2.5)",
+          "--prior", "component_amplitude=Uniform(0,3)"])
     return folder
 
 
@@ -224,7 +225,8 @@ def test_priors_reach_the_components_they_name(small: Path) -> None:
     rates = {repr(priors[f"component{k}_rate"]) for k in (1, 2)}
     assert rates == {"LogUniform(lo=0.05, hi=50.0)"}
     assert repr(priors["component1_amplitude"]) == "Uniform(lo=0.0, hi=2.5)"
-    assert priors["component2_amplitude"].hi > 2.6      # 1.5 times the spread of y, by default
+    # The first one's own, although that of every component was given after it.
+    assert repr(priors["component2_amplitude"]) == "Uniform(lo=0.0, hi=3.0)"
     # A component that K = 0 and K = 1 do not have is no mistake.
     assert load_run(small / "K0.npz").posterior.names == ("offset",)
 

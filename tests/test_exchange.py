@@ -169,8 +169,12 @@ def test_swap_rate_and_barrier_follow_from_the_energies(run: Run) -> None:
                         for row in run.energy.reshape(-1, len(run.betas))])
                for k in range(len(run.betas) - 1)]
     assert run.swap_rate == pytest.approx(by_hand, rel=1e-12)
+    # A prior draw outside the support may go nowhere colder, and says nothing of the ladder.
     outside = run.energy.copy()
-    outside[..., 0] = np.inf       # a prior draw outside the support may go nowhere colder
+    outside[:, ::2, 0] = np.inf
+    assert swap_acceptance(run.betas, outside)[0] == pytest.approx(
+        swap_acceptance(run.betas, run.energy[:, 1::2])[0], rel=1e-12)
+    outside[..., 0] = np.inf
     assert swap_acceptance(run.betas, outside)[0] == 0.0
 
 

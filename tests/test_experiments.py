@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -257,3 +260,19 @@ def test_list_draw_and_check_use_the_tracked_results(
     out = capsys.readouterr().out
     assert all(name in out for name in EXPERIMENTS)
     assert (tmp_path / "straight_line.png").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes")
+def test_a_reader_who_goes_away_loses_no_figure(tmp_path: Path) -> None:
+    """`| head -1` at its worst: nobody ever reads, neither the answer nor the progress."""
+    for argv in (["check"], ["draw", "straight_line", "integration", "--out", str(tmp_path)],
+                 ["run", "posterior_of_the_line", "--quick", "--out", str(tmp_path)]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([sys.executable, "-m", "experiments", *argv], stdout=writer,
+                              stderr=writer, cwd=ROOT, check=False)
+        os.close(writer)
+        assert done.returncode == 141
+    for name in ("straight_line.pdf", "integration_law.pdf", "posterior_of_the_line.pdf",
+                 "table.json"):
+        assert (tmp_path / name).stat().st_size > 100

@@ -335,6 +335,23 @@ def test_a_prior_with_a_number_concerns_one_component(
     assert "uniform from 2 to 3" in out
 
 
+def test_what_json_cannot_say_is_null(tmp_path: Path,
+                                      capsys: pytest.CaptureFixture[str]) -> None:
+    """Counts without a single peak or background: F is infinite, and JSON has no such number."""
+    counts = table(tmp_path, "x,n\n" + "".join(f"{i},{n}\n" for i, n in enumerate(
+        (1, 0, 2, 9, 14, 8, 1, 0, 1))))
+    main(["fit", counts, "--instrument", "peaks", "--noise", "poisson", "--K", "0:1", "--sweeps",
+          "300", "--out", str(tmp_path / "out")])
+    assert "inf" in capsys.readouterr().out
+
+    def refuse(word: str) -> float:
+        raise ValueError(f"{word} is no JSON")
+
+    record = json.loads((tmp_path / "out/table.json").read_text(), parse_constant=refuse)
+    assert record["models"][0]["F"] is None
+    assert record["models"][1]["F"] > 0.0
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c_saves_what_was_counted(tmp_path: Path,
                                        capsys: pytest.CaptureFixture[str]) -> None:

@@ -279,9 +279,9 @@ def test_the_limit_never_throws_away_what_it_cannot_count_again(
 
     kept: list[int] = []
 
-    def doubtful(run: Run) -> Any:
+    def doubtful(run: Run, bridged: bool) -> Any:
         kept.append(run.sweeps)
-        return diagnose(run, memory=-1.0)       # never met, and more of the same is no cure
+        return diagnose(run, memory=-1.0, bridged=bridged)  # never met; more of the same is no cure
 
     monkeypatch.setattr(sampler.diagnostics, "diagnose", doubtful)
     run = sample(line(X, Y, 0.5, (-5, 5), (-5, 5)), chains=2, max_sweeps=limit, seed=2)

@@ -97,9 +97,9 @@ class Verdict:
         return next(line for line in self.lines if line.quantity == quantity)
 
     def to_json(self) -> str:
-        """The table as JSON."""
+        """The table as JSON; a number that is infinite or not given is null."""
         return json.dumps({"sampler": self.sampler, "case": self.case, "lines": [
-            {**asdict(line), "z": line.z} for line in self.lines]})
+            _finite({**asdict(line), "z": line.z}) for line in self.lines]}, allow_nan=False)
 
     def to_html(self) -> str:
         """The table as an HTML fragment."""
@@ -369,9 +369,10 @@ class Judgement:
         return "\n".join([self.verdict, *(f"  {record}" for record in self.records)])
 
     def to_json(self) -> str:
-        """The records as JSON."""
+        """The records as JSON; a number that is infinite or not given is null."""
         return json.dumps({"sampler": self.sampler, "case": self.case, "verdict": self.verdict,
-                           "records": [{**asdict(r), "words": r.words} for r in self.records]})
+                           "records": [_finite({**asdict(r), "words": r.words})
+                                       for r in self.records]}, allow_nan=False)
 
     def to_html(self) -> str:
         """The records as an HTML fragment."""
@@ -452,6 +453,11 @@ def _record(lines: list[Line], level: float) -> Record:
 
 def _short(value: float | None) -> str:
     return "not given" if value is None else f"{value:.5g}"
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in record.items()}
 
 
 def _html(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
