@@ -18,7 +18,7 @@ help:
 	@echo "make test         the tests (under 5 minutes)"
 	@echo "make book         build the book into book/_build/html"
 	@echo "make benchmark    speed, as ratios measured side by side"
-	@echo "make reliability  the long statistical campaigns"
+	@echo "make reliability  the long statistical campaigns (hours; goes on where it stopped)"
 	@echo "make peers        other people's samplers on cases with exact answers (an hour)"
 	@echo "make results      rewrite the tracked results that book and README draw from"
 	@echo "make book-test    open every page of the book in headless Chromium, if there is one"
@@ -48,8 +48,12 @@ results: $(STAMP)test
 test: $(STAMP)test
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
+# Resumable: only what is not in its store yet, for the present sources of the sampler, is run.
+reliability: export OMP_NUM_THREADS = 1
+reliability: export OPENBLAS_NUM_THREADS = 1
 reliability: $(STAMP)test
 	$(BIN)/python -m pytest -q -m slow tests
+	$(BIN)/bayesmeas run reliability --out build/reliability --write-results
 
 lint: $(STAMP)test
 	$(BIN)/ruff check .

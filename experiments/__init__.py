@@ -20,4 +20,4 @@ EXPERIMENTS = (
     "t1_inversion_recovery",
 )
 # Hours, or guests in an environment of their own: `reproduce` prints what is stored of them.
-STORED = ("guest_samplers",)
+STORED = ("guest_samplers", "reliability")

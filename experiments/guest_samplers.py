@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from experiments.claims import Claim, Claims
 from experiments.figures import styled
 from experiments.paths import ROOT
+from experiments.run_store import RunStore, machine
 
 Array = NDArray[np.float64]
 SECONDS = 3600.0
@@ -116,10 +117,9 @@ def compute(settings: Settings = SETTINGS, progress: Any = None, store: Path = R
 
     asked = list(pairs(settings))
     versions = {name: _version(name) for name in settings.seeds}
-    known = _read(store)
+    known = RunStore(store)
     rounds = max(seeds for _, _, seeds in asked)
     todo = [(s, c, n) for n in range(1, rounds + 1) for s, c, seeds in asked if n <= seeds]
-    store.parent.mkdir(parents=True, exist_ok=True)
     cases = {name: named(name) for name in dict.fromkeys(c for _, c, _ in asked)}
     for k, (sampler, name, seed) in enumerate(todo):
         if progress is not None:
@@ -127,17 +127,15 @@ def compute(settings: Settings = SETTINGS, progress: Any = None, store: Path = R
         key = (sampler, name, seed, versions[sampler], _stamp(cases[name]))
         if key not in known:
             run = guests.run(sampler, cases[name], seed)
-            known[key] = {"key": key, "seconds": run.seconds, "evaluations": run.evaluations,
-                          "trusted": run.trusted, "verdict": json.loads(run.verdict.to_json())}
-            with store.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(known[key]) + "\n")
+            known.add(key, {"seconds": run.seconds, "evaluations": run.evaluations,
+                            "trusted": run.trusted, "verdict": json.loads(run.verdict.to_json())})
     rows = [_row(cases[name], sampler, [
         known[sampler, name, n, versions[sampler], _stamp(cases[name])]
         for n in range(1, seeds + 1)]) for sampler, name, seeds in asked]
     lists = {key: [row[key] for row in rows] for key in rows[0]}
     columns: dict[str, Any] = {key: values if isinstance(values[0], str) else
                                np.array(values, dtype=float) for key, values in lists.items()}
-    return Result(asdict(settings), time.strftime("%Y-%m-%d", time.gmtime()), _machine(), versions,
+    return Result(asdict(settings), time.strftime("%Y-%m-%d", time.gmtime()), machine(), versions,
                   **columns)
 
 
@@ -145,14 +143,6 @@ def _stamp(case: Any) -> str:
     """What a stored run was judged against."""
     return " ".join(f"{v:.9g}" for v in (case.log_evidence, *case.mean[:3],
                                          *np.diag(case.covariance)[:3]))
-
-
-def _read(store: Path) -> dict[Any, dict[str, Any]]:
-    if not store.exists():
-        return {}
-    records = [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()
-               if line.endswith("}")]       # a run cut while it was written has no end
-    return {tuple(record["key"]): record for record in records}
 
 
 def _version(sampler: str) -> str:
@@ -166,15 +156,6 @@ def _version(sampler: str) -> str:
         return version(name)
     except ImportError:
         raise MissingGuest(f"{name} is not installed here; make peers installs it") from None
-
-
-def _machine() -> str:
-    """The kind of machine, in words and without its name."""
-    import os
-    import platform
-
-    return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python " \
-           f"{platform.python_version()}"
 
 
 def _row(case: Any, sampler: str, records: list[dict[str, Any]]) -> dict[str, Any]:

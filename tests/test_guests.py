@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import STORED, guest_samplers, guests, results
+from experiments import guest_samplers, guests, results
 from experiments.__main__ import main
 from experiments.guests import Answer, posterior_of
 from theory import cases, judge_many
@@ -123,7 +123,7 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path,
     assert results.load("guest_samplers", tmp_path).case == ["straight_line"]
 
 
-@pytest.mark.parametrize("name", STORED)
+@pytest.mark.parametrize("name", ["guest_samplers"])
 def test_the_stored_campaign_supports_its_claims_and_draws(name: str, tmp_path: Path) -> None:
     result = results.load(name)
     stored = json.loads((results.RESULTS / f"{name}.json").read_text())["settings"]

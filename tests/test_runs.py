@@ -95,6 +95,7 @@ def scores(campaign: dict[str, Any], factor: float = 1.0) -> np.ndarray:
          for value, error, freedom in rows] for rows, exact in campaign.values()])
 
 
+@pytest.mark.slow      # test_straight_line asks the same of other settings with every test run
 @pytest.mark.parametrize("estimator", ["BAR", "bridge"])
 def test_claimed_errors_of_f_are_right_on_the_straight_line(campaign: dict[str, Any],
                                                             estimator: str) -> None:
@@ -113,6 +114,7 @@ def test_claimed_errors_of_f_are_right_on_the_straight_line(campaign: dict[str, 
     assert 0.8 < scatter * math.sqrt(caution) < 1.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["BAR", "bridge"])
 def test_errors_half_or_twice_as_large_are_caught(campaign: dict[str, Any],
                                                   estimator: str) -> None:
@@ -279,9 +281,9 @@ def test_the_limit_never_throws_away_what_it_cannot_count_again(
 
     kept: list[int] = []
 
-    def doubtful(run: Run) -> Any:
+    def doubtful(run: Run, bridged: bool) -> Any:
         kept.append(run.sweeps)
-        return diagnose(run, memory=-1.0)       # never met, and more of the same is no cure
+        return diagnose(run, memory=-1.0, bridged=bridged)  # never met; more of the same is no cure
 
     monkeypatch.setattr(sampler.diagnostics, "diagnose", doubtful)
     run = sample(line(X, Y, 0.5, (-5, 5), (-5, 5)), chains=2, max_sweeps=limit, seed=2)

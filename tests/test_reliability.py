@@ -1,0 +1,311 @@
+"""The reliability campaigns: their judges have power, their runs are kept, what is stored is shown.
+
+The campaigns themselves run for hours (``make reliability``); here every judge sees records that
+are right by construction, and then the same records with one thing wrong.
+"""
+
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments import reliability, results
+from experiments.campaigns import (
+    evidence,
+    honesty,
+    moves,
+    mutation,
+    repeating,
+    sampling,
+    seed_of,
+)
+from experiments.paths import ROOT
+from experiments.run_store import RunStore
+from sampler import Gamma, philox
+from sampler.kernels import reference
+
+
+def failing(findings: Any) -> list[str]:
+    return [f.claim for f in findings if f.holds is False]
+
+
+def honest_errors(count: int, freedom: int, generator: Any) -> tuple[Any, Any]:
+    """Distances and errors as an honest estimate has them: the larger of two error bars."""
+    error = 0.05 * np.maximum(1.0, np.sqrt(generator.chisquare(freedom, count) / freedom))
+    return 0.05 * generator.normal(size=count), error
+
+
+def default_records(factor: float = 1.0, shift: float = 0.0) -> dict[str, list[Any]]:
+    generator = np.random.default_rng(7)
+    out = {}
+    for name in evidence.PROBLEMS:
+        value, error = honest_errors(200, 3, generator)
+        bar, bar_error = honest_errors(200, 7, generator)
+        moments = [honest_errors(200, 7, generator) for _ in range(4)]
+        out[name] = [{
+            "value": value[k] + shift, "error": factor * error[k], "freedom": 3,
+            "bar": bar[k] + shift, "bar_error": factor * bar_error[k],
+            "gap": abs(value[k]) / error[k], "apart": abs(bar[k]) / bar_error[k],
+            "trusted": True, "moments": [[m[k] + shift, factor * e[k], 7] for m, e in moments]}
+            for k in range(200)]
+    return out
+
+
+def test_honest_errors_pass_and_wrong_ones_do_not() -> None:
+    """2400 records; twins: errors 20 % too small, and values off by a third of an error."""
+    good, narrow, off = default_records(), default_records(0.8), default_records(shift=0.02)
+    for judge in (evidence.judge_scores, evidence.judge_coverage, evidence.judge_moments):
+        assert not failing(judge(good))
+        assert failing(judge(narrow))
+    assert not failing(evidence.judge_agreement(good))
+    assert failing(evidence.judge_scores(off)) and failing(evidence.judge_moments(off))
+    apart = {k: [{**r, "gap": 1.4 * r["gap"]} for r in rows] for k, rows in good.items()}
+    assert failing(evidence.judge_agreement(apart))
+
+
+def test_a_bias_that_stays_and_a_scatter_that_does_not_fall_are_caught() -> None:
+    def records(bias: float, power: float) -> dict[str, list[Any]]:
+        g = np.random.default_rng(5)
+        return {"line": [{str(f): {k: bias + 0.04 * f**-power * g.normal()
+                                   for k in ("value", "bar")} for f in (1, 4, 16)}
+                         for _ in range(400)]}
+
+    assert not failing(evidence.judge_bias(records(0.0, 0.5)))
+    assert len(failing(evidence.judge_bias(records(0.02, 0.5)))) >= 2
+    assert failing(evidence.judge_bias(records(0.0, 0.35)))
+
+
+def test_uniform_ranks_pass_and_a_sampler_that_ignores_the_data_does_not() -> None:
+    """1000 data sets; the twins: draws 15 % too narrow, and log-likelihoods of prior draws."""
+    def records(spoil: Any) -> dict[str, list[Any]]:
+        u = np.random.default_rng(3).random((1000, 4))
+        ranks = np.minimum((spoil(u) * 256).astype(int), 255)
+        return {"line": [{"ranks": row.tolist(), "ess": [1.0] * 4,
+                          "names": ["a", "b", "log-likelihood", "prediction"]} for row in ranks]}
+
+    def narrow(u: Any) -> Any:
+        from scipy.special import ndtr, ndtri
+
+        return np.column_stack([ndtr(1.15 * ndtri(u[:, 0])), u[:, 1:]])
+
+    assert not failing(sampling.judge_ranks(records(lambda u: u)))
+    caught = failing(sampling.judge_ranks(records(narrow)))
+    assert any("a" in claim for claim in caught)
+    assert failing(sampling.judge_ranks(records(lambda u: np.column_stack(
+        [u[:, :2], u[:, 2] ** 0.3, u[:, 3]]))))
+
+
+def test_the_band_holds_uniform_ranks_as_often_as_it_says() -> None:
+    """2000 sets of 200 ranks against a level of 5 %: within 4 standard errors (0.02)."""
+    g = np.random.default_rng(2)
+    out = np.mean([sampling.narrowest(g.integers(0, 256, 200)) < sampling.band(200, 0.05)
+                   for _ in range(2000)])
+    assert abs(out - 0.05) < 4 * (0.05 * 0.95 / 2000) ** 0.5
+
+
+def test_flags_are_counted_on_both_sides() -> None:
+    def records(hard: int, easy: int) -> dict[str, list[Any]]:
+        def rows(flagged: int) -> list[Any]:
+            return [{"trusted": k >= flagged, "faults": ["rhat"] * (k < flagged)}
+                    for k in range(50)]
+        return {**{k: rows(hard) for k in honesty.HARD}, **{k: rows(easy) for k in honesty.EASY}}
+
+    assert not failing(honesty.judge_flags(records(48, 1)))
+    assert len(failing(honesty.judge_flags(records(47, 2)))) == 2
+    spike = {"off": 2.3, "error": 0.01, "faults": []}
+    assert not failing(honesty.judge_spike({"spike_and_slab": [{**spike, "trusted": False}]}))
+    assert failing(honesty.judge_spike({"spike_and_slab": [{**spike, "trusted": True}]}))
+
+
+def test_a_missed_mode_and_a_wrong_weight_are_caught() -> None:
+    def records(weight: float, error: float = 0.02) -> dict[str, list[Any]]:
+        g = np.random.default_rng(11)
+        rows = []
+        for _ in range(50):
+            found = float(np.clip(weight + 0.02 * g.normal(), 0.0, 1.0))
+            rows.append({"shares": [[0.3, found, max(error, 0.02 * np.sqrt(
+                max(1.0, g.chisquare(7) / 7))), 7]]})
+        return {"two modes": rows}
+
+    assert not failing(sampling.judge_weights(records(0.3)))
+    assert failing(sampling.judge_weights(records(0.33)))
+    lost = records(0.3)
+    lost["two modes"][3]["shares"][0][1] = 0.0
+    assert failing(sampling.judge_weights(lost))
+
+
+def test_a_heap_at_the_wall_is_caught() -> None:
+    u = np.random.default_rng(1).random(2000)
+    assert not failing(sampling.judge_walls({"wall": [{"law": [u.tolist()], "outside": 0}]}))
+    heap = np.where(u < 0.1, 0.0, u)
+    assert failing(sampling.judge_walls({"wall": [{"law": [heap.tolist()], "outside": 0}]}))
+    assert failing(sampling.judge_walls({"wall": [{"law": [u.tolist()], "outside": 1}]}))
+
+
+def test_no_two_runs_share_a_seed() -> None:
+    every = [c for c in reliability.every_campaign().values() if c.seconds]
+    seeds = {(c.run.__name__, p, s): seed_of(p, s) for c in every for p in c.problems
+             for s in c.seeds}
+    by_run: dict[str, list[int]] = {}
+    for (run, _, _), seed in seeds.items():
+        by_run.setdefault(run, []).append(seed)
+    assert all(len(set(v)) == len(v) and max(v) < 2**64 for v in by_run.values())
+
+
+# ---- the runner ---------------------------------------------------------------------------------
+
+
+def test_a_campaign_goes_on_where_it_stopped_and_after_a_change_begins_anew(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, int]] = []
+
+    def one(todo: Any, known: RunStore, settings: Any, progress: Any) -> None:
+        for key, (_, problem, seed) in todo.items():
+            made.append((problem, seed))
+            known.add(key, {"cpu": 1.0, "found": {"off": 0.0, "error": 1.0, "trusted": True,
+                                                  "faults": []}})
+
+    monkeypatch.setattr(reliability, "_run_all", one)
+    store, settings = tmp_path / "runs.jsonl", reliability.Settings(("D5 spike",), most_seeds=3)
+    first = reliability.compute(settings, store=store)
+    assert [seed for _, seed in made] == [1, 2, 3] and first.seconds == {"D5 spike": 3.0}
+    lines = store.read_text().splitlines()
+    store.write_text("\n".join([*lines[:2], lines[2][:30]]))
+    again = reliability.compute(settings, store=store)
+    assert len(made) == 4 and again.found == first.found
+    assert reliability.compute(settings, store=store).found == first.found and len(made) == 4
+    monkeypatch.setattr(reliability, "sampler_digest", lambda: "another")
+    reliability.compute(settings, store=store)
+    assert len(made) == 7
+    results.save("reliability", again, tmp_path)
+    assert reliability.table(results.load("reliability", tmp_path)).startswith("**D5 spike")
+
+
+def test_a_run_that_crashes_is_a_failure_of_its_campaign(tmp_path: Path) -> None:
+    campaign = reliability.every_campaign()["D5 spike"]
+    future: Future[Any] = Future()
+    future.set_exception(ValueError("no root"))
+    found = reliability.kept(future)
+    assert found == {"failed": "ValueError: no root", "cpu": 0.0}
+    lost: Future[Any] = Future()
+    lost.set_exception(BrokenProcessPool("killed"))
+    with pytest.raises(BrokenProcessPool):
+        reliability.kept(lost)
+    digest, store = reliability.sampler_digest(), RunStore(tmp_path / "runs.jsonl")
+    store.add(reliability._key(campaign, "spike_and_slab", 1, digest), found)
+    result = reliability._judged({"D5 spike": campaign}, digest, store,
+                                 reliability.Settings(most_seeds=1))
+    assert result.holds == [False]
+    assert [c.holds for c in reliability.check(result)] == [False]
+
+
+def test_a_real_run_in_a_process_of_its_own(tmp_path: Path) -> None:
+    result = reliability.compute(replace(reliability.QUICK, campaigns=("B1",)),
+                                 store=tmp_path / "runs.jsonl")
+    assert result.runs["B1"][:2] == [5.0, 5.0] and result.seconds["B1"] > 0.0
+    assert result.found[0] == "none"
+
+
+def test_the_stored_campaigns_are_shown_as_they_are(tmp_path: Path) -> None:
+    """Failures included: what is stored must be complete and readable, not green."""
+    result = results.load("reliability")
+    assert set(result.about) <= set(reliability.every_campaign())
+    claims = reliability.check(result)
+    assert len(claims) == len(result.campaign) and len(result.sampler) == 12
+    for made, wanted, *_ in result.runs.values():
+        assert 0 <= made <= wanted
+    assert all(name in reliability.table(result) for name in result.about)
+    for stem, figure in reliability.draw(result).items():
+        figure.savefig(tmp_path / f"{stem}.png", dpi=40)
+        assert (tmp_path / f"{stem}.png").stat().st_size > 3000
+
+
+# ---- moves and bits: the quick part of the campaigns themselves ----------------------------------
+
+
+@pytest.mark.parametrize("move", moves.MOVES)
+def test_every_move_is_reversible(move: str) -> None:
+    """16,384 independent replicas, moved once, at beta = 1; p > 1e-5 by the sequential scheme."""
+    assert moves.reversible_run(f"{move} at 1", 1)["passed"]
+
+
+def test_exchanges_are_reversible_and_adapting_steps_are_not() -> None:
+    assert moves.reversible_run("exchange at 1", 1)["passed"]
+    for name in moves.PLANTS[1::2]:
+        assert not moves.reversible_run(name, 1)["passed"]
+
+
+def test_a_kernel_with_a_wrong_density_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twin: a walk under a gamma prior of half again the rate."""
+    true, plain = moves.posterior, moves.prior
+
+    def other(kind: str) -> Any:
+        return Gamma(2.5, 3.0) if kind == "Gamma" else plain(kind)
+
+    moves.law("walk Gamma", 1.0)            # the law of the right prior is kept
+    monkeypatch.setattr(moves, "prior", other)
+    true.cache_clear()
+    try:
+        assert not moves.reversible_run("walk Gamma at 1", 1)["passed"]
+    finally:
+        monkeypatch.undo()
+        true.cache_clear()
+
+
+def test_rates_frozen_steps_permutations_and_their_judges() -> None:
+    rows = [moves.exchanged_run("straight_line", 1)]
+    assert rows[0]["frozen"] and max(map(abs, rows[0]["z"])) < 4.5
+    off = [{"frozen": False, "z": [3.0] * 11}] * 20
+    assert len(failing(moves.judge_exchanges({"straight_line": off}))) == 3
+    broken = {"a million sweeps": [{"permutation": False, "visited": 4}]}
+    assert len(failing(moves.judge_permutation(broken))) == 2
+
+
+def test_no_counter_is_used_twice_and_a_shared_stream_is_caught(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    found = repeating.counters_run("line", 1)
+    assert found["twice"] == 0 and found["counters"] > 1000
+    monkeypatch.setattr(reference, "SWAP_STREAM", philox.WALK)
+    assert repeating.counters_run("line", 1)["twice"] > 0
+
+
+def test_the_bits_of_a_killed_run_and_their_judges() -> None:
+    found = repeating.killed_run("counts", 1)
+    assert found["same"] and found["kills"] >= 1
+    assert not failing(repeating.judge_kills({"counts": [found]}))
+    assert failing(repeating.judge_kills({"counts": [{**found, "same": False}]}))
+    row = {"wrong": ["4 threads"], "digest": "a"}
+    assert len(failing(repeating.judge_same({"line": [row, row]}))) == 2
+    assert failing(repeating.judge_repeats({"line": [{"digest": d, "process": 1} for d in "ab"]}))
+    assert failing(repeating.judge_untouched({"line": [{"changed": [0, 99]}]}))
+    assert repeating.untouched_run("line", 1)["changed"] == []
+
+
+# ---- planted defects ----------------------------------------------------------------------------
+
+
+def test_every_planted_defect_fits_its_file_and_there_are_enough() -> None:
+    """Texts that no longer stand in the sources would be defects that are never planted."""
+    names = [d.name for d in mutation.PLANTED]
+    assert len(set(names)) == len(names) >= 40 and not set(names) & set(mutation.drawn())
+    for one in (*mutation.PLANTED, *mutation.drawn().values()):
+        text = (ROOT / "sampler" / one.file).read_text(encoding="utf-8")
+        assert text.count(one.old) == 1 and one.old != one.new, one.name
+        compile(text.replace(one.old, one.new), one.file, "exec")
+    assert {Path(d.file).stem for d in mutation.drawn().values()} == {
+        "cpu", "problem", "reference", "exchange", "evidence"}
+
+
+def test_a_survivor_and_a_control_that_fails_are_said() -> None:
+    good = {name: [{"noticed": name != mutation.CONTROL, "by": "test"}]
+            for name in (mutation.CONTROL, *(d.name for d in mutation.PLANTED))}
+    assert not failing(mutation.judge_mutants(good))
+    survived = {**good, "sign of the exchange": [{"noticed": False, "by": ""}]}
+    assert len(failing(mutation.judge_mutants(survived))) == 1
+    assert "sign of the exchange" in str(mutation.judge_mutants(survived)[-1].found)
+    broken = {**good, mutation.CONTROL: [{"noticed": True, "by": "test"}]}
+    assert failing(mutation.judge_mutants(broken))
