@@ -1,7 +1,7 @@
 """Saved runs: one ``.npz`` of plain arrays, no pickle, checked before it is believed.
 
 The file is written beside the target and moved into place; the generation before is kept as
-``NAME.previous``.  Schema 2, for C chains of S counted sweeps, R rungs, P free parameters, data
+``NAME.previous``.  Schema 3, for C chains of S counted sweeps, R rungs, P free parameters, data
 sets b of n points, N of them padded in all:
 
 ========================  ================  ======================================================
@@ -48,7 +48,7 @@ from sampler.parsing import parse_formula
 from sampler.posterior import Posterior, joint
 from sampler.priors import from_text, to_text
 
-SCHEMA = 2
+SCHEMA = 3
 LARGEST_ARRAY = 8 * 2**30
 _ARRAYS = ("betas", "energy", "replica", "draws", "steps")
 _PACKED = ("energy", "draws", "replica")    # one row for each sweep: all that is large
@@ -193,7 +193,12 @@ def _belongs_together(run: Run) -> bool:
         (run.replica, (chains, sweeps, rungs), np.int16),
         (run.draws, (chains, sweeps, free), np.float64), (run.steps, (rungs, free), np.float64),
         (state.energy, (chains, rungs), np.float64), (state.rung, (chains, rungs), np.int64),
-        (state.accepted, (rungs, free), np.int64), (state.proposed, (rungs, free), np.int64)]
+        (state.accepted, (rungs, free), np.int64), (state.proposed, (rungs, free), np.int64),
+        *((getattr(state, f"jump_{name}"), (rungs,), np.int64)
+          for name in ("on", "accepted", "proposed")),
+        *((getattr(state, f"jump_{name}"), (rungs, state.jump_edge.shape[-1], *more), np.float64)
+          for name, more in (("edge", ()), ("height", ()), ("mean", (free,)),
+                             ("root", (free, free))))]
     if free:                                # a model without parameters has no state
         wanted += [(getattr(state, name), (chains, rungs, size), np.float64)
                    for name, size in per_chain.items()]

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampler.errors import InputError
+from sampler.jumps import KEPT, Jumps, fit_jumps, nowhere, possible
 from sampler.ladder import Ladder, equalised, first_ladder, swap_acceptance
 from sampler.posterior import Posterior
 
@@ -30,6 +31,9 @@ Progress = Callable[[int, int, str], None]
 TARGET_ACCEPTANCE = 0.44  # of one-parameter random walks (Gelman, Roberts, Gilks 1996)
 FIRST_COUNT = 2000        # sweeps of the first counted round of ``until``
 SLICE_SECONDS = 0.3       # a running chain answers Ctrl-C and reports this often
+FITTED = 1000             # draws of a rung, all chains together, that jumps are fitted to
+SLOW = 10.0               # sweeps of autocorrelation from which jumps are worth a fit
+_FROZEN = ("on", "edge", "height", "mean", "root")
 _ATTEMPTS = 10_000        # draws from the prior until a start has a finite energy
 
 
@@ -48,6 +52,13 @@ class State:
     rung: IntArray      # (C, R) which replica sits at each rung
     accepted: IntArray  # (R, P) counted so far, over all chains
     proposed: IntArray  # (R, P)
+    jump_on: IntArray   # (R,) 1 where a frozen density of M parts is jumped to, see `sampler.jumps`
+    jump_edge: Array    # (R, M)
+    jump_height: Array  # (R, M)
+    jump_mean: Array    # (R, M, P)
+    jump_root: Array    # (R, M, P, P)
+    jump_accepted: IntArray  # (R,) counted so far, over all chains
+    jump_proposed: IntArray  # (R,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +112,12 @@ class Run:
         with np.errstate(invalid="ignore"):
             return np.asarray(self.state.accepted / self.state.proposed)
 
+    @property
+    def jump_acceptance(self) -> Array:
+        """Accepted share of the jumps between modes, array (rungs,); nan where none is tried."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.state.jump_accepted / self.state.jump_proposed)
+
     def to_arviz(self, *, sort: bool = False, log_likelihood: bool = False) -> Any:
         """The draws for ArviZ: an InferenceData (0.x) or a DataTree (1.x); see
         `sampler.export.to_arviz`."""
@@ -111,7 +128,7 @@ class Run:
 
 def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.1,
            burn_in: int | None = None, chains: int = 4, seed: int = 0,
-           ladder: Ladder | None = None, threads: int | None = None,
+           ladder: Ladder | None = None, jumps: bool = True, threads: int | None = None,
            progress: Progress | None = None, max_sweeps: int = 200_000) -> Run:
     """Sample a posterior, and everything between it and the prior, by exchange Monte Carlo.
 
@@ -135,6 +152,9 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
         From 0 to 2**64 - 1; equal seeds give equal bits, on any number of threads.
     ladder : Ladder, optional
         Run exactly this ladder; tuned from the problem if not given.
+    jumps : bool
+        Fit densities to the burn-in and jump between modes with them (`sampler.jumps`) wherever
+        the walk alone is slow and jumps are accepted.
     threads : int, optional
         As many as chains and cores if not given.
     progress : callable (done, total, words), optional
@@ -169,7 +189,7 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
         burn_in = min(2000, max_sweeps // 2) if sweeps is None else max(2000, sweeps // 4)
     elif sweeps is None and burn_in >= max_sweeps:
         raise InputError("max_sweeps", str(max_sweeps), f"more than burn_in, {burn_in}")
-    machine = _Machine(posterior, chains, seed, threads, progress)
+    machine = _Machine(posterior, chains, seed, threads, progress, jumps)
     try:
         machine.start(None if ladder is None else ladder.betas)
         machine.expect(burn_in + (sweeps or FIRST_COUNT))
@@ -303,7 +323,7 @@ class _Machine:
     """The chains of one run: compiled kernel, buffers, and the records of the counted sweeps."""
 
     def __init__(self, posterior: Posterior, chains: int, seed: int, threads: int | None,
-                 progress: Progress | None) -> None:
+                 progress: Progress | None, jumps: bool = False) -> None:
         from sampler import philox
         from sampler.kernels import cpu
         from sampler.kernels.problem import lower, step_limits
@@ -311,7 +331,7 @@ class _Machine:
         self.cpu, self.posterior, self.seed, self.progress = cpu, posterior, seed, progress
         self.problem = lower(posterior, compiled=True)
         self.limits = 4.0 * step_limits(posterior)
-        streams = (philox.START, philox.PRIOR, philox.WALK, philox.SWAP)
+        streams = (philox.START, philox.PRIOR, philox.WALK, philox.SWAP, philox.JUMP)
         self.keys = [np.array([philox.stream_key(seed, s, c) for s in streams], dtype=np.uint64)
                      for c in range(chains)]
         self.pool = ThreadPoolExecutor(threads or min(chains, os.cpu_count() or 1))
@@ -321,6 +341,11 @@ class _Machine:
         self.kept: tuple[int, State] | None = None
         self.pace = 20.0  # sweeps per slice, measured as we go
         self.interrupted = False
+        self.jumps: Jumps | None = None
+        self.may_jump = jumps and possible(posterior)
+        self.thin = int(np.iinfo(np.int64).max)
+        self.thetas: list[list[Array]] = [[] for _ in self.keys]
+        self.fits, self.address = 0, 0
 
     # -- buffers --------------------------------------------------------------------------------
 
@@ -385,20 +410,28 @@ class _Machine:
         self.total = total
 
     def burn_in(self, sweeps: int) -> None:
-        """Rounds that grow; after each, steps and ladder are tuned.  The last third runs with
-        what will be counted with, so that it is forgotten too."""
+        """Rounds that grow; after each, steps and ladder are tuned.  Then, where the walk is
+        slow, rounds after which the jumps are fitted anew.  The rest runs with what will be
+        counted with, so that it is forgotten too."""
         self._discard()
-        tuning = sweeps - sweeps // 3
+        self.jumps = None
+        tuning = sweeps - sweeps // 2
         sizes = [tuning // 20] * 4 + [tuning // 10] * 2
         sizes += [(tuning - sum(sizes)) // 4] * 2
         sizes.append(tuning - sum(sizes))
+        slow = False
         for k, size in enumerate(sizes):
             if size:
-                energy = self._sweeps(size, "burn-in")
+                energy, draws = self._sweeps(size, "burn-in")
+                slow = k == len(sizes) - 1 and self.may_jump and is_slow(energy, draws)
                 self._tune_steps()
                 if not self.fixed_ladder and k >= 3:
                     self._tune_ladder(energy)
-        self._sweeps(sweeps // 3, "burn-in")
+        self._learn_jumps([sweeps // 8] * 3 if slow else [])
+        self._sweeps(sweeps - tuning - 3 * (sweeps // 8) * slow, "burn-in")
+        if self.jumps is not None:
+            on = self._accepted(self.jumps, KEPT)
+            self.jumps = self.jumps._replace(on=on.astype(np.int64)) if on.any() else None
         self.burnt = self.sweep - 1
         self._forget()
 
@@ -420,8 +453,11 @@ class _Machine:
     def _state(self) -> State:
         stack = {name: np.stack([getattr(chain, name) for chain in self.chains])
                  for name in ("theta", "state", "quad", "energy", "rung")}
+        jumps = self.jumps or nowhere(self.posterior, self.problem, len(self.betas))
+        frozen = {f"jump_{name}": getattr(jumps, name) for name in _FROZEN}
         return State(sweep=self.sweep, accepted=self.accepted.copy(),
-                     proposed=self.proposed.copy(), **stack)
+                     proposed=self.proposed.copy(), jump_accepted=self.jump_accepted.copy(),
+                     jump_proposed=self.jump_proposed.copy(), **stack, **frozen)
 
     def restore(self, run: Run) -> None:
         """Buffers as they were; columns follow from the parameters, bit for bit."""
@@ -437,6 +473,11 @@ class _Machine:
                 getattr(chain, name)[...] = getattr(state, name)[c]
         self.sweep, self.burnt = state.sweep, run.burn_in
         self.accepted, self.proposed = state.accepted.copy(), state.proposed.copy()
+        self.jump_accepted = state.jump_accepted.copy()
+        self.jump_proposed = state.jump_proposed.copy()
+        if state.jump_on.any():
+            self.jumps = nowhere(self.posterior, self.problem, len(run.betas))._replace(
+                **{name: getattr(state, f"jump_{name}") for name in _FROZEN})
         self.records = [[(run.energy[c], run.replica[c], run.draws[c])]
                         for c in range(run.chains)]
         self.kept = 1, state
@@ -447,9 +488,11 @@ class _Machine:
 
     # -- sweeping -------------------------------------------------------------------------------
 
-    def _sweeps(self, count: int, words: str, keep: bool = False) -> Array:
-        """Advance all chains in slices; wall time decides only where the slices are cut."""
-        energies = []
+    def _sweeps(self, count: int, words: str, keep: bool = False) -> tuple[Array, Array]:
+        """Advance all chains in slices; wall time decides only where the slices are cut.  Unless
+        they are kept, energies (chains, sweeps, rungs) and draws (chains, sweeps, parameters)
+        are returned."""
+        passed: list[list[tuple[Array, ...]]] = []
         while count > 0:
             size = int(min(count, max(1.0, self.pace)))
             begin = time.perf_counter()
@@ -464,12 +507,14 @@ class _Machine:
                     chain.append(record)
                 self.kept = len(self.records[0]), self._state()
             else:
-                energies.append(np.stack([record[0] for record in slices]))
+                passed.append(slices)
             if self.progress is not None:
                 self.progress(self.sweep - 1, max(self.total, self.sweep - 1), words)
             if self.interrupted:
                 raise KeyboardInterrupt
-        return np.concatenate(energies, axis=1) if energies else np.zeros((0, 0, 0))
+        return tuple(np.concatenate([np.stack([record[k] for record in slices])   # type: ignore
+                                     for slices in passed], axis=1) if passed
+                     else np.zeros((0, 0, 0)) for k in (0, 2))
 
     def _slice(self, size: int) -> list[tuple[Array, ...]]:
         """The same number of sweeps of every chain; an interrupt waits for all of them."""
@@ -488,15 +533,61 @@ class _Machine:
         draws = np.empty((size, free))
         accepted = np.zeros((rungs, free), dtype=np.int64)
         proposed = np.zeros((rungs, free), dtype=np.int64)
-        self.cpu.sweeps(self.problem, self.chains[c], self.work[c], self.betas, self.steps,
-                        self.keys[c], self.sweep, energy, replica, draws, accepted, proposed)
-        return energy, replica, draws, accepted, proposed
+        arguments = (self.chains[c], self.work[c], self.betas, self.steps, self.keys[c],
+                     self.sweep, energy, replica, draws, accepted, proposed)
+        jumped, tried = np.zeros(rungs, dtype=np.int64), np.zeros(rungs, dtype=np.int64)
+        if self.jumps is None:
+            self.cpu.sweeps(self.problem, *arguments)
+        else:
+            last = self.sweep + size - 1
+            thetas = np.empty((last // self.thin - (self.sweep - 1) // self.thin, rungs, free))
+            jumping = self.cpu.Jumping(self._new_chain(1), np.empty((5, 3 + 2 * free)), jumped,
+                                       tried, thetas)
+            if not self.address:
+                self.address = self.cpu.address_of_sweeps(self.problem, *arguments)
+            self.cpu.jumping_sweeps(self.address, self.problem, self.jumps, jumping, *arguments,
+                                    self.thin)
+            if len(thetas):
+                self.thetas[c].append(thetas)
+        return energy, replica, draws, accepted, proposed, jumped, tried
 
     def _counted(self, energy: Array, replica: Any, draws: Array, accepted: IntArray,
-                 proposed: IntArray) -> tuple[Array, ...]:
+                 proposed: IntArray, jumped: IntArray, tried: IntArray) -> tuple[Array, ...]:
         self.accepted += accepted
         self.proposed += proposed
+        self.jump_accepted += jumped
+        self.jump_proposed += tried
         return energy, replica, draws
+
+    # -- jumps ----------------------------------------------------------------------------------
+
+    def _learn_jumps(self, sizes: list[int]) -> None:
+        """Gather, fit, jump, refit where it pays; no jumps at all where it pays nowhere."""
+        rungs = len(self.betas)
+        wanted = np.arange(rungs) >= rungs // 4
+        jumps = nowhere(self.posterior, self.problem, rungs)
+        for k, size in enumerate(sizes):
+            self.jumps = jumps
+            self.thin = max(1, len(self.chains) * size // FITTED)
+            self.thetas = [[] for _ in self.chains]
+            self._forget_acceptance()
+            self._sweeps(size, "burn-in")
+            if k > 0:
+                wanted = self._accepted(jumps, 0.3 * KEPT)
+            thetas = np.concatenate([np.concatenate(chain) for chain in self.thetas])
+            if not wanted.any() or len(thetas) < 4 * (self.posterior.dimension + 1):
+                self.jumps = None
+                break
+            self.fits += 1
+            self.jumps = jumps = fit_jumps(self.posterior, jumps, thetas, wanted, self.seed,
+                                           self.fits)
+        self.thin = int(np.iinfo(np.int64).max)
+        self._forget_acceptance()
+
+    def _accepted(self, jumps: Jumps, least: float) -> NDArray[np.bool_]:
+        """The rungs where more than this share of the tries is accepted."""
+        share = self.jump_accepted / np.maximum(self.jump_proposed, 1)
+        return np.asarray((jumps.on == 1) & (share > least))
 
     # -- tuning ---------------------------------------------------------------------------------
 
@@ -533,6 +624,8 @@ class _Machine:
     def _forget_acceptance(self) -> None:
         self.accepted = np.zeros(self.steps.shape, dtype=np.int64)
         self.proposed = np.zeros(self.steps.shape, dtype=np.int64)
+        self.jump_accepted = np.zeros(len(self.betas), dtype=np.int64)
+        self.jump_proposed = np.zeros(len(self.betas), dtype=np.int64)
 
     def _forget(self) -> None:
         self._forget_acceptance()
@@ -540,6 +633,14 @@ class _Machine:
 
     def _discard(self) -> None:
         self.kept, self.records = None, [[] for _ in self.keys]
+
+
+def is_slow(energy: Array, draws: Array) -> bool:
+    """Whether the energy or any parameter takes many sweeps at beta = 1 to be forgotten."""
+    from sampler.series import autocorrelation_time
+
+    series = [energy[..., -1], *np.moveaxis(draws, -1, 0)]
+    return max(autocorrelation_time(values) for values in series) > SLOW
 
 
 def buffers(problem: Any, parameters: int, replicas: int) -> tuple[Any, Any]:
@@ -563,8 +664,11 @@ def _exact(posterior: Posterior, seed: int) -> Run:
     """A model without free parameters: one energy, no run."""
     energy = posterior.energy(np.zeros((1, 1, 1, 0)))
     none = np.zeros((1, 1, 0))
-    state = State(0, none, none, none, energy[0], np.zeros((1, 1), dtype=np.int64),
-                  np.zeros((1, 0), dtype=np.int64), np.zeros((1, 0), dtype=np.int64))
+    count = np.zeros((1, 0), dtype=np.int64)
+    state = State(0, none, none, none, energy[0], np.zeros((1, 1), dtype=np.int64), count, count,
+                  np.zeros(1, dtype=np.int64), np.zeros((1, 0)), np.zeros((1, 0)),
+                  np.zeros((1, 0, 0)), np.zeros((1, 0, 0, 0)), np.zeros(1, dtype=np.int64),
+                  np.zeros(1, dtype=np.int64))
     return Run(posterior, np.ones(1), energy, np.zeros((1, 1, 1), dtype=np.int16), none,
                np.zeros((1, 0)), 0, seed, "sweeps", 0.0, state, _versions())
 

@@ -69,7 +69,8 @@ class Mixture:
         return np.where(hot[:, None], np.log(u) - np.log1p(-u), t), hot
 
 
-def fit_mixture(t: Array, parts: int, uniform: Array, orderings: float = 1.0) -> Mixture:
+def fit_mixture(t: Array, parts: int, uniform: Array, orderings: float = 1.0, *,
+                start: Mixture | None = None, close: float = CLOSE) -> Mixture:
     """Fit a mixture to draws.
 
     Parameters
@@ -82,6 +83,10 @@ def fit_mixture(t: Array, parts: int, uniform: Array, orderings: float = 1.0) ->
         Random numbers that choose the starting centres.
     orderings : float
         See `Mixture`.
+    start : Mixture, optional
+        Begin there, with its number of parts, instead of at chosen centres.
+    close : float
+        Gain of the mean log density (nats a draw) at which to stop.
 
     Returns
     -------
@@ -98,11 +103,15 @@ def fit_mixture(t: Array, parts: int, uniform: Array, orderings: float = 1.0) ->
     n, d = t.shape
     centre, spread = t.mean(axis=0), np.maximum(t.std(axis=0), 1e-12)
     z = (t - centre) / spread
-    parts = max(1, min(parts, n // (4 * (d + 1))))
-    mean = _far_apart(z, parts, uniform)
-    root = np.broadcast_to(np.linalg.cholesky(_covariance(z, np.ones(n), z.mean(axis=0))),
-                           (parts, d, d)) * parts ** (-1.0 / d)
-    weight = np.full(parts, 1.0 / parts)
+    if start is None:
+        parts = max(1, min(parts, n // (4 * (d + 1))))
+        mean = _far_apart(z, parts, uniform)
+        root = np.broadcast_to(np.linalg.cholesky(_covariance(z, np.ones(n), z.mean(axis=0))),
+                               (parts, d, d)) * parts ** (-1.0 / d)
+        weight = np.full(parts, 1.0 / parts)
+    else:
+        mean, root = (start.mean - centre) / spread, start.root / spread[:, None]
+        weight = start.weight / start.weight.sum()
     before = -math.inf
     for _ in range(ROUNDS):
         distance = _distance(z, mean, root)
@@ -121,7 +130,7 @@ def fit_mixture(t: Array, parts: int, uniform: Array, orderings: float = 1.0) ->
             + 1e-9 * np.eye(d)) for k in range(len(weight))])
         weight = share.mean(axis=0)
         after = float(total.mean())
-        if after - before < CLOSE:
+        if after - before < close:
             break
         before = after
     return Mixture((1.0 - PRIOR_SHARE) * weight, centre + spread * mean,

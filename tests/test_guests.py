@@ -118,6 +118,10 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path,
     again = guest_samplers.compute(settings, store=store)
     assert made == [1, 2, 3, 3]
     assert again.bias == first.bias
+    # A judge with another rule judges anew.
+    monkeypatch.setattr("theory.judging.RULE", "another")
+    assert guest_samplers.compute(settings, store=store).rule == "another"
+    assert made == [1, 2, 3, 3, 1, 2, 3]
     assert again.evidence == ["honest"]
     results.save("guest_samplers", again, tmp_path)
     assert results.load("guest_samplers", tmp_path).case == ["straight_line"]

@@ -7,10 +7,12 @@ decision hangs on the last digits (|ln u - gain| < 1e-9; about one in 1e6 sweeps
 
 import numpy as np
 import pytest
+import sympy as sp
 
 from sampler import data as data_module
-from sampler import philox, priors, shapes
+from sampler import jumps, mixture, philox, priors, shapes
 from sampler.data import Data
+from sampler.exchange import buffers
 from sampler.kernels import cpu, problem, reference
 from sampler.model import Model
 from sampler.posterior import Posterior, joint
@@ -70,8 +72,11 @@ class Pair:
         limits = problem.step_limits(posterior)
         shrink = np.minimum(1.0, 0.2 / np.sqrt(np.maximum(self.betas, 1e-4)))
         self.steps = shrink[:, None] * limits
-        streams = (philox.START, philox.PRIOR, philox.WALK, philox.SWAP)
+        streams = (philox.START, philox.PRIOR, philox.WALK, philox.SWAP, philox.JUMP)
         self.keys = np.array([philox.stream_key(seed, s) for s in streams], dtype=np.uint64)
+        self.jumps = jumps.nowhere(posterior, self.p, RUNGS)
+        self.spare = buffers(self.p, d, 1)[0]
+        self.accepted = 0
         self._start()
 
     def _start(self) -> None:
@@ -89,8 +94,26 @@ class Pair:
         shape = self.steps.shape
         out = (np.empty((1, RUNGS)), np.empty((1, RUNGS), np.int16), np.empty((1, shape[1])),
                np.zeros(shape, np.int64), np.zeros(shape, np.int64))
-        cpu.sweeps(self.p, self.chain, self.work, self.betas, self.steps, self.keys, number, *out)
+        arguments = (self.chain, self.work, self.betas, self.steps, self.keys, number, *out)
+        self.jumped = np.zeros(RUNGS, np.int64)
+        if self.jumps.on.any():
+            jumping = cpu.Jumping(self.spare, np.zeros((5, 3 + 2 * shape[1])), self.jumped,
+                                  np.zeros(RUNGS, np.int64), np.zeros((1, RUNGS, shape[1])))
+            cpu.jumping_sweeps(cpu.address_of_sweeps(self.p, *arguments), self.p, self.jumps,
+                               jumping, *arguments, 1)
+            self.thetas = jumping.thetas
+        else:
+            cpu.sweeps(self.p, *arguments)
         return out
+
+    def learn(self, sweeps: int = 300) -> None:
+        """Jumps of all rungs but the prior's, fitted to what the walks have seen."""
+        seen = np.empty((sweeps, *self.chain.theta.shape))
+        for number in range(sweeps):
+            self.compiled(1_000_000 + number)
+            seen[number] = self.chain.theta[self.chain.rung]
+        self.jumps = jumps.fit_jumps(self.posterior, self.jumps, seen, self.betas > 0.0,
+                                     self.seed, 1)
 
     def locked(self, sweeps: int) -> int:
         """Run both, sweep by sweep from the same state; the number of sweeps compared."""
@@ -98,11 +121,15 @@ class Pair:
         for number in range(1, sweeps + 1):
             theta, rung = self.chain.theta.copy(), self.chain.rung.copy()
             energy, replica, draw, accepted, _ = self.compiled(number)
+            jumped, nearest = reference.jump(self.posterior, self.p, self.jumps, theta, rung,
+                                             self.betas, self.seed, 0, number)
             trace = reference.sweep(self.posterior, self.p, theta, rung, self.betas, self.steps,
                                     self.seed, 0, number)
-            if trace.margin < 1e-9:
+            self.accepted = self.accepted + self.jumped.sum()
+            if min(nearest, trace.margin) < 1e-9:
                 continue
             compared += 1
+            np.testing.assert_array_equal(self.jumped, jumped)
             np.testing.assert_array_equal(replica[0], trace.replica)
             np.testing.assert_array_equal(accepted, trace.accepted)
             np.testing.assert_array_equal(self.chain.rung, rung)
@@ -173,8 +200,6 @@ def test_same_decisions_for_mixed_shapes_shared_fixed_and_ordered(law):
 
 def test_same_decisions_for_joint_data_with_selection():
     """Two data sets of different noise laws sharing a centre; a 0/1 switch on one line."""
-    import sympy as sp
-
     x, g, h, c = sp.symbols("x g h c", real=True)
     switched = shapes.Formula("switched", g * h * sp.exp(-(x - c) ** 2), ("g", "h", "c"))
     base = Model.single(shapes.constant, offset=(0.5, 6.0))
@@ -186,11 +211,45 @@ def test_same_decisions_for_joint_data_with_selection():
     assert set(np.unique(pair.chain.theta[:, pair.posterior.names.index("g")])) <= {0.0, 1.0}
 
 
-@pytest.mark.parametrize("broken", ["sign of the exchange", "beta off by one", "stale step"])
+def crowded() -> Posterior:
+    """Every kind of bound and coordinate, two exchangeable groups and an ordered one."""
+    kinds = [Uniform(0.1, 3.0), LogUniform(0.05, 3.0), Normal(1.0, 0.5), Normal(0.5, 0.5, lo=0.2),
+             Normal(0.5, 0.5, hi=1.2), Gamma(3.0, 2.0), InverseGamma(3.0, 2.0), Beta(2.0, 1.5)]
+    amplitudes, x = sp.symbols("a0:8", real=True), sp.Symbol("x", real=True)
+    one = shapes.Formula("sum", sum(amplitudes) * sp.exp(-x / 4), tuple(map(str, amplitudes)))
+    return Posterior(
+        Model.single(one, **{f"a{i}": kind for i, kind in enumerate(kinds)})
+        + Model.repeated(3, shapes.gaussian, height=(0, 4), center=(0, 3), width=(0.1, 1))
+        + Model.repeated(2, shapes.exponential, "decay", amplitude=Gamma(2, 1), rate=(0.1, 3))
+        + Model.repeated(2, shapes.lorentzian, "line", height=(0, 4), width=(0.1, 1),
+                         center=Ordered(Uniform(0, 3))), measured("known"))
+
+
+@pytest.mark.parametrize("what", ["crowded", "few", "poisson"])
+def test_same_decisions_for_jumps(what):
+    """Jumps of fitted densities before each sweep: every kind of coordinate, labels folded and
+    shuffled; both kernels jump alike, and often."""
+    posterior = crowded() if what == "crowded" else Posterior(
+        Model.single(shapes.constant, prefix="base_", offset=(0.5, 6.0))
+        + rotated(shapes.gaussian, 2, 1).with_priors({"part1_height": (0.1, 3.0),
+                                                      "part2_height": (0.1, 3.0)}),
+        measured("unknown" if what == "few" else "poisson"))
+    pair = Pair(posterior)
+    pair.learn()
+    assert pair.locked(60) > 55
+    assert 100 < pair.accepted < 0.95 * 60 * (RUNGS - 1)
+    assert cpu.FREEDOM == mixture.FREEDOM
+
+
+@pytest.mark.parametrize("broken", ["sign of the exchange", "beta off by one", "stale step",
+                                    "jump ratio"])
 def test_a_broken_twin_is_caught(broken, monkeypatch):
-    """The comparison has power: three planted defects in the plain kernel all show."""
+    """The comparison has power: four planted defects in the plain kernel all show."""
     pair = Pair(Posterior(rotated(shapes.gaussian, 3, 0), measured("known")))
-    if broken == "sign of the exchange":
+    if broken == "jump ratio":
+        pair.learn()
+        monkeypatch.setattr(reference, "_log_share", lambda *_: 0.0)
+    elif broken == "sign of the exchange":
         good = reference._exchange
         monkeypatch.setattr(reference, "_exchange",
                             lambda rung, energy, *rest: good(rung, -energy, *rest))
@@ -235,7 +294,7 @@ def test_philox_known_answers_and_compiled_twin():
 def test_no_counter_is_used_twice_in_a_small_run():
     """Every (stream, chain) key differs, and draws of different parameters never overlap."""
     keys = [philox.stream_key(seed, stream, chain) for seed in range(20)
-            for stream in range(1, 6) for chain in range(8)]
+            for stream in range(1, 8) for chain in range(8)]
     assert len(set(keys)) == len(keys)
     # 32-bit draw counter: block-allocated per parameter.
     assert 200 * philox.DRAWS < 2**32

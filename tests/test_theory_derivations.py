@@ -8,6 +8,7 @@ choice have their tests beside their numbers.
 import math
 from typing import Any
 
+import mpmath as mp
 import numpy as np
 import pytest
 import sympy as sp
@@ -190,6 +191,12 @@ def test_singular_steps() -> None:
     for value in (0.3, 5.0, 30.0):
         assert float(steps.partition.subs(c, value).evalf(25)) == pytest.approx(
             singular.product_partition(value), rel=1e-11)
+    # Of d factors: 1/2 d times over 3/2 d times, by mpmath's series with hundreds of digits.
+    for factors in (1, 2, 3, 5):
+        for value in (0.3, 1000.0):
+            series = mp.hyper([0.5] * factors, [1.5] * factors, -value)
+            assert singular.product_partition(value, factors) == pytest.approx(float(series),
+                                                                               rel=1e-11)
     L = math.log(4e6) + np.euler_gamma
     assert at(steps.energy, c=1e6) == pytest.approx(0.5 - 1 / L, rel=1e-12)
     assert at(steps.heat_capacity, c=1e6) == pytest.approx(0.5 - 1 / L - 1 / L**2, rel=1e-12)

@@ -26,6 +26,7 @@ UNIFORM, LOG_UNIFORM, NORMAL, GAMMA, INVERSE_GAMMA, BETA, BERNOULLI = range(7)
 WALK, LINEAR, FLIP = range(3)
 GAUSSIAN, GAUSSIAN_SCALED, POISSON = range(3)
 DRAWS = 4096
+FREEDOM = 6.0  # degrees of freedom of a fitted part, as in mixture
 REBUILD = 64  # columns and states are rebuilt at sweep numbers that are multiples of this
 
 LOG2E = 1.4426950408889634
@@ -98,6 +99,21 @@ def _call_column(typing: Any, address: Any, p: Any, cols: Any, ncols: Any, n: An
         return builder.call(function, [pointers[0], pointers[1], args[3], args[4], pointers[2]])
 
     return types.int64(address, p, cols, ncols, n, out), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _call_sweeps(typing: Any, address: Any, arguments: Any) -> Any:
+    """Call `sweeps` with a tuple of arguments at its machine address: called by name, LLVM would
+    optimise all of it once more."""
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kinds = tuple(arguments)
+        kind = context.call_conv.get_function_type(types.none, kinds)
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        values = [builder.extract_value(args[1], k) for k in range(len(kinds))]
+        context.call_conv.call_function(builder, function, types.none, kinds, values)
+        return context.get_dummy_value()
+
+    return types.none(address, arguments), emit
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -841,3 +857,179 @@ def sweeps(problem, chain, work, betas, steps, keys, start, energies, replicas, 
             gain = (betas[level + 1] - betas[level]) * (chain.energy[cold] - chain.energy[hot])
             if math.log(u) < gain:
                 chain.rung[level], chain.rung[level + 1] = cold, hot
+
+
+# ---- jumps between fitted modes -----------------------------------------------------------------
+
+
+class Jumping(NamedTuple):
+    """What the jumps of one chain write."""
+
+    spare: Any     # Chain of one replica: the proposal
+    scratch: Any   # (5, 3 + 2 P) two rows of uniforms, coordinates, steps, parameters
+    accepted: Any  # (L,) added to
+    proposed: Any  # (L,) added to
+    thetas: Any    # (n, L, P) parameters of all rungs after every thin-th sweep
+
+
+@njit(**INSIDE)
+def _exchange_components(jumps, g, theta, k, m):
+    size, first = jumps.groups[g, 0], jumps.groups[g, 2]
+    for j in range(jumps.groups[g, 1]):
+        a, b = jumps.members[first + j * size + k], jumps.members[first + j * size + m]
+        theta[a], theta[b] = theta[b], theta[a]
+
+
+@njit(**INSIDE)
+def _fold(jumps, theta):
+    """Put the components of every group in increasing order of their keys (insertion sort)."""
+    for g in range(jumps.groups.shape[0]):
+        first = jumps.groups[g, 2]
+        for i in range(1, jumps.groups[g, 0]):
+            k = i
+            while k > 0 and (theta[jumps.members[first + k]]
+                             < theta[jumps.members[first + k - 1]]):
+                _exchange_components(jumps, g, theta, k, k - 1)
+                k -= 1
+
+
+@njit(**INSIDE)
+def _shuffle(jumps, theta, u):
+    """Number the components of every group at random (Fisher and Yates)."""
+    draw = 3 + theta.shape[0]
+    for g in range(jumps.groups.shape[0]):
+        for k in range(jumps.groups[g, 0] - 1, 0, -1):
+            _exchange_components(jumps, g, theta, k, int(u[draw] * (k + 1)))
+            draw += 1
+
+
+@njit(**INSIDE)
+def _log_share(kinds, prior, jumps, level, theta, t, z):
+    """ln of prior over fitted density at folded parameters; NaN on the edge of the support."""
+    total = 0.0
+    free = theta.shape[0]
+    for p in range(free):
+        lo, hi = jumps.bounds[p, 0], jumps.bounds[p, 1]
+        x = math.log(theta[p]) if jumps.logarithmic[p] == 1 else theta[p]
+        total += _walk_density(kinds[p], prior[p, 0], prior[p, 1], theta[p])
+        # Beside the coordinate t, ln |dx/dt|.
+        below = math.log(x - lo) if lo > -np.inf else 0.0
+        above = math.log(hi - x) if hi < np.inf else 0.0
+        t[p] = below - above if lo > -np.inf or hi < np.inf else x
+        total += below + above
+    best, share, half = -np.inf, 0.0, 0.5 * (FREEDOM + free)
+    for k in range(jumps.height.shape[1]):
+        if jumps.height[level, k] == -np.inf:     # fewer parts than places
+            break
+        distance = 0.0
+        for i in range(free):
+            gap = t[i] - jumps.mean[level, k, i]
+            for j in range(i):
+                gap -= jumps.root[level, k, i, j] * z[j]
+            z[i] = gap / jumps.root[level, k, i, i]
+            distance += z[i] * z[i]
+        part = jumps.height[level, k] - half * math.log(1.0 + distance / FREEDOM)
+        top = max(best, part)
+        share = share * math.exp(best - top) + math.exp(part - top)
+        best = top
+    return total - best - math.log(share)
+
+
+@njit(**INSIDE)
+def _draw_jump(jumps, level, theta, u, v, z):
+    """A draw of the fitted density."""
+    free = theta.shape[0]
+    k = 0
+    while k < jumps.edge.shape[1] - 1 and u[0] >= jumps.edge[level, k]:
+        k += 1
+    # The chi-square of six degrees of freedom is a sum of three exponentials.
+    scale = math.sqrt(FREEDOM / (-2.0 * math.log(u[1] * v[1] * u[2])))
+    for i in range(free):
+        z[i] = scale * math.sqrt(-2.0 * math.log(u[3 + i])) * math.cos(2.0 * math.pi * v[3 + i])
+        t = jumps.mean[level, k, i]
+        for j in range(i + 1):
+            t += jumps.root[level, k, i, j] * z[j]
+        lo, hi = jumps.bounds[i, 0], jumps.bounds[i, 1]
+        x = t
+        if lo > -np.inf:
+            x = lo + ((hi - lo) / (1.0 + math.exp(-t)) if hi < np.inf else math.exp(t))
+        elif hi < np.inf:
+            x = hi - math.exp(-t)
+        theta[i] = math.exp(x) if jumps.logarithmic[i] == 1 else x
+
+
+@njit(**INSIDE)
+def _allowed(problem, jumps, theta):
+    """Strictly inside the support, and all that has an order in it."""
+    for p in range(theta.shape[0]):
+        if not problem.prior[p, 2] < theta[p] < problem.prior[p, 3]:
+            return False
+        if problem.below[p] >= 0 and not theta[problem.below[p]] < theta[p]:
+            return False
+    for g in range(jumps.groups.shape[0]):
+        first = jumps.groups[g, 2]
+        for k in range(1, jumps.groups[g, 0]):
+            if not theta[jumps.members[first + k - 1]] < theta[jumps.members[first + k]]:
+                return False
+    return True
+
+
+@njit(**SCALAR)
+def jumping_sweeps(address, problem, jumps, jumping, chain, work, betas, steps, keys, start,
+                   energies, replicas, draws, accepted, proposed, thin):
+    """`sweeps`, at its machine address, and before each sweep a try of every rung that jumps: a
+    draw of its fitted density (`sampler.jumps.Jumps`) for all parameters at once.
+
+    The density of a state is that of its folded parameters, so that components are numbered anew
+    in what is proposed.
+    """
+    kept = 0
+    free = chain.theta.shape[1]
+    new = jumping.spare.theta[0]
+    u, v, t, z = (jumping.scratch[0], jumping.scratch[1], jumping.scratch[2], jumping.scratch[3])
+    old = jumping.scratch[4, :free]
+    for s in range(energies.shape[0]):
+        sweep = start + s
+        for level in range(betas.shape[0]):
+            if jumps.on[level] == 0:
+                continue
+            r = chain.rung[level]
+            jumping.proposed[level] += 1
+            for j in range(u.shape[0]):
+                u[j], v[j] = pair(sweep, r, j, keys[4])
+            _draw_jump(jumps, level, new, u, v, z)
+            if not _allowed(problem, jumps, new):
+                continue
+            _copy(old, chain.theta[r])
+            _fold(jumps, old)
+            gain = 0.0
+            for sign in range(-1, 2, 2):
+                gain += sign * _log_share(problem.kind, problem.prior, jumps, level,
+                                          new if sign > 0 else old, t, z)
+            _shuffle(jumps, new, u)
+            rebuild(problem, jumping.spare, work, np.int64(0))
+            gain -= betas[level] * (jumping.spare.energy[0] - chain.energy[r])
+            if math.log(v[0]) < gain:
+                _copy(chain.theta[r], new)
+                _copy(chain.columns[r], jumping.spare.columns[0])
+                _copy(chain.state[r], jumping.spare.state[0])
+                _copy(chain.quad[r], jumping.spare.quad[0])
+                chain.energy[r] = jumping.spare.energy[0]
+                jumping.accepted[level] += 1
+        _call_sweeps(address, (problem, chain, work, betas, steps, keys, sweep,
+                               energies[s:s + 1], replicas[s:s + 1], draws[s:s + 1], accepted,
+                               proposed))
+        if sweep % thin == 0:
+            for level in range(betas.shape[0]):
+                _copy(jumping.thetas[kept, level], chain.theta[chain.rung[level]])
+            kept += 1
+
+
+def address_of_sweeps(*arguments: Any) -> int:
+    """Machine address of `sweeps` for arguments of these types; compiles it, or reads the cache."""
+    from numba import typeof
+
+    kinds = tuple(typeof(a) for a in arguments)
+    sweeps.compile(kinds)
+    made = sweeps.overloads[kinds]
+    return int(made.library.get_pointer_to_function(made.fndesc.llvm_func_name))

@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampler.data import GAUSSIAN, POISSON
+from sampler.jumps import Jumps
 from sampler.kernels.problem import FLIP, LINEAR, Problem
+from sampler.mixture import FREEDOM
 from sampler.philox import DRAWS, PRIOR, START, stream_key, uniforms
+from sampler.philox import JUMP as JUMP_STREAM
 from sampler.philox import SWAP as SWAP_STREAM
 from sampler.philox import WALK as WALK_STREAM
 from sampler.posterior import Posterior
@@ -81,6 +84,102 @@ def sweep(posterior: Posterior, problem: Problem, theta: Array, rung: IntArray, 
     trace = Trace(energy[rung], rung.copy(), theta[rung[-1]].copy(), accepted, margin)
     trace.margin = min(margin, _exchange(rung, energy, betas, number, seed, chain))
     return trace
+
+
+def jump(posterior: Posterior, problem: Problem, jumps: Jumps, theta: Array, rung: IntArray,
+         betas: Array, seed: int, chain: int, number: int) -> tuple[IntArray, float]:
+    """The tries before sweep ``number``, one on every rung that jumps; ``theta`` in place.
+
+    Returns which rungs accepted, and the smallest margin of a decision.
+    """
+    key = stream_key(seed, JUMP_STREAM, chain)
+    accepted, margin = np.zeros(len(betas), dtype=np.int64), np.inf
+    for level in map(int, np.flatnonzero(jumps.on)):
+        r = int(rung[level])
+        u, v = (np.asarray(w) for w in uniforms(
+            number, r, np.arange(3 + 2 * theta.shape[1]), key))
+        new = _draw_jump(jumps, level, u, v)
+        if not _in_order(problem, jumps, new):
+            continue
+        old = _folded(jumps, theta[r])
+        gain = _log_share(problem, jumps, level, new) - _log_share(problem, jumps, level, old)
+        new = _shuffled(jumps, new, u)
+        gain -= betas[level] * float(np.diff(posterior.energy(np.stack([theta[r], new])))[0])
+        log_v = math.log(v[0])
+        margin = min(margin, abs(log_v - gain))
+        if log_v < gain:
+            theta[r], accepted[level] = new, 1
+    return accepted, margin
+
+
+def _draw_jump(jumps: Jumps, level: int, u: Array, v: Array) -> Array:
+    """A draw of the rung's mixture: a part, a normal step, one chi-square of six degrees."""
+    d = len(jumps.bounds)
+    part = int(np.sum(u[0] >= jumps.edge[level, :-1]))
+    normal = np.sqrt(-2.0 * np.log(u[3:3 + d])) * np.cos(2.0 * np.pi * v[3:3 + d])
+    chi2 = -2.0 * math.log(u[1] * v[1] * u[2])
+    t = jumps.mean[level, part] + jumps.root[level, part] @ normal * math.sqrt(FREEDOM / chi2)
+    out = np.empty(d)
+    with np.errstate(over="ignore"):
+        for p, (lo, hi) in enumerate(jumps.bounds):
+            match bool(lo > -np.inf), bool(hi < np.inf):
+                case True, True:
+                    out[p] = lo + (hi - lo) / (1.0 + np.exp(-t[p]))
+                case True, False:
+                    out[p] = lo + np.exp(t[p])
+                case False, True:
+                    out[p] = hi - np.exp(-t[p])
+                case _:
+                    out[p] = t[p]
+        return np.where(jumps.logarithmic == 1, np.exp(out), out)
+
+
+def _log_share(problem: Problem, jumps: Jumps, level: int, theta: Array) -> float:
+    """ln of prior over mixture in the coordinates of the fit."""
+    d = len(theta)
+    x = np.where(jumps.logarithmic == 1, np.log(np.abs(theta)), theta)
+    lo, hi = jumps.bounds.T
+    below = np.log(np.where(np.isfinite(lo), x - lo, 1.0))
+    above = np.log(np.where(np.isfinite(hi), hi - x, 1.0))
+    free = np.isinf(lo) & np.isinf(hi)
+    t = np.where(free, x, below - above)
+    prior = sum(float(_walk_density(problem, p, theta[p:p + 1])[0]) for p in range(d))
+    parts = np.flatnonzero(jumps.height[level] > -np.inf)
+    z = np.stack([np.linalg.solve(jumps.root[level, k], t - jumps.mean[level, k]) for k in parts])
+    log_t = jumps.height[level, parts] - 0.5 * (FREEDOM + d) * np.log1p((z**2).sum(1) / FREEDOM)
+    return prior + float((below + above).sum() - np.logaddexp.reduce(log_t))
+
+
+def _in_order(problem: Problem, jumps: Jumps, theta: Array) -> bool:
+    """Strictly inside the support, ordered priors and exchangeable components in order."""
+    inside = (theta > problem.prior[:, 2]) & (theta < problem.prior[:, 3])
+    below = problem.below
+    inside &= (below < 0) | (theta[below] < theta)
+    return bool(inside.all()) and all(
+        bool(np.all(np.diff(theta[rows[0]]) > 0.0)) for rows in _groups(jumps))
+
+
+def _folded(jumps: Jumps, theta: Array) -> Array:
+    out = theta.copy()
+    for rows in _groups(jumps):
+        out[rows] = out[rows][:, np.argsort(out[rows[0]], kind="stable")]
+    return out
+
+
+def _shuffled(jumps: Jumps, theta: Array, u: Array) -> Array:
+    out, draw = theta.copy(), 3 + len(theta)
+    for rows in _groups(jumps):
+        for k in range(rows.shape[1] - 1, 0, -1):
+            m = int(u[draw] * (k + 1))
+            out[rows[:, [k, m]]] = out[rows[:, [m, k]]]
+            draw += 1
+    return out
+
+
+def _groups(jumps: Jumps) -> list[IntArray]:
+    """Places in theta of each group, (parameters of a component, components), the key first."""
+    return [jumps.members[first:first + size * width].reshape(width, size)
+            for size, width, first in jumps.groups]
 
 
 def _exchange(rung: IntArray, energy: Array, betas: Array, number: int, seed: int,
