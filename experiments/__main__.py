@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import EXPERIMENTS, STORED
+from sampler.errors import InputError
 from sampler.interrupts import Interrupts
 from sampler.streams import closed_pipe, say
 
@@ -24,10 +25,13 @@ WIRING_CHECK = "a wiring check, not a result: few sweeps, nothing is judged"
 
 def build_parser() -> argparse.ArgumentParser:
     """The options of the verbs that live here."""
-    parser = argparse.ArgumentParser(
+    from sampler.__main__ import Parser
+
+    parser = Parser(
         prog="bayesmeas", description="Which model, with what certainty?",
         epilog="fit, resume and show have their own help: bayesmeas fit --help")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB",
+                                  parser_class=Parser)
     for verb, text in (("fit", "fit a measured curve and choose the number of components"),
                        ("resume", "count more sweeps of a saved run"),
                        ("show", "print a saved run")):
@@ -72,9 +76,8 @@ def main(argv: list[str] | None = None) -> int:
         from sampler.__main__ import main as fit
 
         return fit(arguments)
-    options = build_parser().parse_args(arguments)
     try:
-        code = _run(options)
+        code = _run(build_parser().parse_args(arguments))
         sys.stdout.flush()
         return code
     except BrokenPipeError:
@@ -82,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
-    except _Refused as error:
+    except (_Refused, InputError) as error:
         print(f"bayesmeas: {error}", file=sys.stderr)
         return 2
     except Exception:

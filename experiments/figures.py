@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
@@ -16,14 +17,42 @@ STYLE = {
 }
 
 
-def styled(draw: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+class Figures(dict[str, Any]):
+    """The figures of an experiment by name; most have one.
+
+    Examples
+    --------
+    >>> import io
+    >>> page = io.BytesIO()
+    >>> Figures(line=panels(1, 1)[0]).savefig(page, format="svg")
+    >>> page.getvalue()[:5]
+    b'<?xml'
+    """
+
+    def savefig(self, file: Any, **options: Any) -> None:
+        """Save the figure; the further ones, where there are any, beside it under their names.
+
+        Parameters
+        ----------
+        file : path, or an open file where there is one figure
+        **options
+            As of matplotlib's `Figure.savefig`.
+        """
+        (_, first), *others = self.items()
+        first.savefig(file, **options)
+        for name, figure in others:
+            path = Path(file)
+            figure.savefig(path.with_name(f"{path.stem}_{name}{path.suffix}"), **options)
+
+
+def styled(draw: Callable[[Any], dict[str, Any]]) -> Callable[[Any], Figures]:
     """Draw in the house's style; the user's own matplotlib settings stay untouched."""
     @wraps(draw)
-    def drawn(result: Any) -> dict[str, Any]:
+    def drawn(result: Any) -> Figures:
         import matplotlib
 
         with matplotlib.rc_context(STYLE):
-            return draw(result)
+            return Figures(draw(result))
 
     return drawn
 
@@ -49,3 +78,12 @@ def label_panels(axes: Any) -> None:
     """(a), (b), (c) in front of the panel titles."""
     for k, ax in enumerate(axes.flat):
         ax.set_title(f"({chr(97 + k)}) {ax.get_title(loc='left')}", loc="left")
+
+
+def plain_ticks(axis: Any, values: Sequence[float]) -> None:
+    """Ticks in plain digits where powers of ten say too little: a few nats, a decade or two."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axis.set_major_locator(FixedLocator(values))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))

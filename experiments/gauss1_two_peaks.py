@@ -171,21 +171,29 @@ def draw(result: Result) -> dict[str, Any]:
         RED,
         label_panels,
         panels,
+        plain_ticks,
     )
 
     figure, axes = panels(2, 2, 7.2, 5.4)
     fit, energy, residual, certificate = axes.flat
     fit.plot(result.x, result.y, ".", color="0.6", ms=3, label="Gauss1 (NIST)")
-    for part, color in zip(result.parts, (PINK, ORANGE, GREEN), strict=True):
-        fit.plot(result.x, part, color=color, lw=1.0)
+    names = ("background", "peak 1", "peak 2")
+    for part, name, color in zip(result.parts, names, (PINK, ORANGE, GREEN), strict=True):
+        fit.plot(result.x, part, color=color, lw=1.0, label=name)
     fit.plot(result.x, result.fit, color=BLUE, label="K = 2, posterior mean")
-    fit.set(xlabel="x (dimensionless)", ylabel="y (dimensionless)", title="Fit")
-    fit.legend()
-    energy.errorbar(result.K, result.F, 1.96 * result.F_error, fmt="o-", color=BLUE, ms=4)
-    energy.set(xlabel="number of peaks K", ylabel="F (nats)", xticks=result.K,
-               title="Free energy (bars: 95 %)")
+    fit.set(xlabel="x (dimensionless)", ylabel="y (dimensionless)", title="Fit", ylim=(-5, 215))
+    fit.legend(loc="upper right", ncols=2)
+    low = result.F.min()
+    energy.errorbar(result.K, result.F - low, 1.96 * result.F_error, fmt="o", color=BLUE, ms=4)
+    energy.axhline(1.0, color=RED, ls="--", lw=1.0, label="1 nat")
+    energy.set_yscale("symlog", linthresh=3.0)
+    energy.set(xlabel="number of peaks K", ylabel=f"F - {low:.2f} (nats)", xticks=result.K,
+               title="Free energy (95 % bars within the points)", ylim=(-1.0, 3000))
+    plain_ticks(energy.yaxis, (0, 1, 3, 10, 30, 100, 300, 1000))
+    energy.legend(loc="upper right")
     residual.plot(result.x, (result.y - result.fit) / result.noise[0], ".", color="0.4", ms=3)
     residual.axhline(0, color=BLUE, lw=1)
+    residual.axhspan(-2, 2, color="0.93", lw=0, zorder=0)
     residual.set(xlabel="x (dimensionless)", ylabel=r"residual / $\langle\sigma\rangle$",
                  title="Residuals, K = 2")
     values = np.array(list(CERTIFIED.values()))
@@ -195,8 +203,9 @@ def draw(result: Result) -> dict[str, Any]:
                          label="posterior mean, bar: sd")
     certificate.axhline(0, color=RED, lw=1, ls="--", label="certified value")
     certificate.set(xticks=position, xticklabels=list(CERTIFIED), ylim=(-2.2, 2.2),
-                    ylabel="(posterior - certified) / certified sd",
-                    xlabel="parameter of the certificate", title="Certificate, K = 2")
+                    ylabel="distance / certified sd",
+                    xlabel="parameter of the certificate",
+                    title="Distance from the certificate, K = 2")
     certificate.legend(loc="upper right")
     label_panels(axes)
     return {"gauss1_two_peaks": figure}

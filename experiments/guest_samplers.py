@@ -247,7 +247,8 @@ def draw(result: Result) -> dict[str, Any]:
         for row, column in np.ndindex(values.shape):
             i = where.get((samplers[column], cases[row]))
             number = values[row, column]
-            text = "" if i is None else "–" if math.isnan(number) else f"{number:{digits}}"
+            text = "" if i is None else "–" if math.isnan(number) else f"{number:{digits}}".replace(
+                "-0.00", "0.00").replace("+0.00", "0.00")
             accused = i is not None and ax is not axes[0, 2] and not _right(result, i)
             depth = 0.5 if math.isnan(number) else float(norm(number))
             dark = depth > 0.85 or (depth < 0.15 and colors == "RdBu_r")
@@ -272,6 +273,8 @@ def draw(result: Result) -> dict[str, Any]:
     left.set(xlabel="bias of ln Z, 2 standard errors (nats)",
              title="Our sampler against exact ln Z", yticks=place)
     left.set_xscale("symlog", linthresh=0.01)
+    left.set_xlim(*(1.5 * side for side in (-np.max(abs(result.bias[ours]) + reach),
+                                            np.max(abs(result.bias[ours]) + reach))))
     left.set_yticklabels([result.case[i] for i in ours], fontsize=7)
     right.axvline(1.0, color="0.6", lw=0.8)
     right.scatter(result.score_sd[ours], place, c=marks, s=12)

@@ -213,7 +213,7 @@ def draw(result: Result) -> dict[str, Any]:
                   label="exact")
         ax.axvline(0.0, color="0.3", lw=0.8, ls=":")
         second = "" if ratio == 1 else f"\n$s_2^2/s_1^2$ = {ratio:g}"
-        ax.text(0.96, 0.95, f"P = {'1' if exact > 0.9999 else f'{exact:.3g}'}{second}",
+        ax.text(0.96, 0.95, f"P {'> 0.9999' if exact > 0.9999 else f'= {exact:.3g}'}{second}",
                 transform=ax.transAxes, fontsize=8, ha="right", va="top",
                 bbox={"color": "white", "pad": 0.6})
         ax.set(title=f"N = {N:g}, $\\Delta a$ = {gap:g}", yscale="log",

@@ -289,7 +289,7 @@ def _histograms(result: Result, kind: int) -> Any:
         ax.stairs(np.maximum(result.expected[kind, k], 1e-12) / width, edges, color=RED, lw=1.1,
                   baseline=None, label="exact")
         ax.axvline(0.0, color="0.3", lw=0.8, ls=":")
-        ax.text(0.04, 0.96, f"P = {_short(result.exact[kind, k])}", transform=ax.transAxes,
+        ax.text(0.04, 0.96, f"P {_short(result.exact[kind, k])}", transform=ax.transAxes,
                 fontsize=8, va="top")
         top = float((counts / width).max() / total)
         ax.set(title=f"N = {N:.0f}, $b_0$ = {b:g}", yscale="log",
@@ -307,7 +307,7 @@ def _histograms(result: Result, kind: int) -> Any:
 
 
 def _short(p: float) -> str:
-    return "1" if p > 0.9995 else f"{p:.2g}" if p < 0.1 else f"{p:.3f}"
+    return "> 0.9995" if p > 0.9995 else f"= {p:.2g}" if p < 0.1 else f"= {p:.3f}"
 
 
 def _plan(result: Result) -> Any:

@@ -241,14 +241,14 @@ def draw(result: Result) -> dict[str, Any]:
 
     figure, axes = panels(2, 2, 7.2, 5.6)
     data, energy, centers, rates = axes.flat
-    data.plot(result.x, result.y, ".", color="0.6", ms=2.5,
-              label="synthetic data (paper's setting)")
-    for part, color in zip(result.parts, (ORANGE, GREEN, PINK), strict=True):
-        data.plot(result.x, part, color=color, lw=1.1)
-    data.plot(result.x, result.fit, color=BLUE, label="posterior mean, K = 3")
-    data.set(xlabel="x (dimensionless)", ylabel="intensity (dimensionless)", title="Fit",
-             ylim=(-0.35, 2.6))
-    data.legend(loc="upper left")
+    data.plot(result.x, result.y, ".", color="0.6", ms=2.5, label="synthetic data")
+    for k, (part, color) in enumerate(zip(result.parts, (ORANGE, GREEN, PINK), strict=True)):
+        data.plot(result.x, part, color=color, lw=1.1, label=f"peak {k + 1}")
+    data.plot(result.x, result.fit, color=BLUE, label="posterior mean")
+    data.set(xlabel="x (dimensionless)", ylabel="intensity (dimensionless)",
+             title="Fit, K = 3",
+             ylim=(-0.35, 2.9))
+    data.legend(loc="upper left", ncols=2)
     trusted = np.array(result.trusted, dtype=bool)
     energy.plot(result.K, result.F, "-", color=BLUE, lw=1.0)
     for good, face, words in ((trusted, BLUE, "trusted"), (~trusted, "white", "not trusted")):
@@ -256,14 +256,14 @@ def draw(result: Result) -> dict[str, Any]:
             energy.errorbar(result.K[good], result.F[good], 1.96 * result.F_error[good], fmt="o",
                             color=BLUE, ms=4, mfc=face, label=words)
     energy.set(xlabel="number of peaks K", ylabel=r"$F$ without constant (nats)",
-               title="Free energy (bars: 95 %)")
+               title="Free energy (bars: 95 %)", xticks=result.K)
     energy.legend(loc="upper right", ncols=2)
     inset = energy.inset_axes([0.42, 0.34, 0.55, 0.42])
     near = result.K >= 3
     for good, face in ((trusted, BLUE), (~trusted, "white")):
         inset.errorbar(result.K[near & good], result.F[near & good],
                        1.96 * result.F_error[near & good], fmt="o", color=BLUE, ms=3, mfc=face)
-    inset.set(xlabel="K", ylabel="nats")
+    inset.set(xlabel="K", ylabel="nats", xticks=result.K[near])
     inset.axhline(result.F.min() + 1.0, color=RED, lw=0.9, ls="--")
     inset.text(0.5, 1.04, "dashed: minimum + 1 nat", transform=inset.transAxes, ha="center",
                fontsize=7, color=RED)

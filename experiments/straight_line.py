@@ -234,13 +234,13 @@ def draw(result: Result) -> dict[str, Any]:
         (free, result.F_curve, result.F, result.F_error, r"$\tilde F(\beta)$ (nats)",
          "Free energy"),
         (energy, result.energy_curve, result.energy, result.energy_error,
-         r"$\langle U\rangle_\beta$ (dimensionless)", "Mean energy"),
+         r"$\langle U\rangle_\beta$ (nats)", "Mean energy"),
         (heat, result.heat_curve, result.heat, result.heat_error, r"$C(\beta)$ (dimensionless)",
          "Heat capacity"))
     for ax, curve, found, error, label, title in exact_and_sampled:
         ax.plot(result.grid, curve, color=RED, label="exact")
         ax.errorbar(result.betas[1:], found[1:], 1.96 * error[1:], fmt="o", ms=2.8, color=BLUE,
-                    elinewidth=1.0, label="sampled, 95 %")
+                    elinewidth=1.0, label="sampled (95 % bars)")
         ax.set(xscale="log", xlabel=r"inverse temperature $\beta$ (dimensionless)", ylabel=label,
                title=title)
     energy.set_yscale("log")

@@ -157,23 +157,33 @@ def check(result: Result) -> Claims:
 
 @styled
 def draw(result: Result) -> dict[str, Any]:
-    """Data and fit, p(model), T1."""
+    """Data and fit, residuals, p(model), T1."""
     from experiments.figures import BLUE, SKY, label_panels, panels
 
-    figure, axes = panels(1, 3, 7.4, 2.9)
-    curve, models, times = axes.flat
+    figure, axes = panels(2, 2, 7.2, 5.4)
+    curve, models, residual, times = axes.flat
     curve.fill_between(result.grid, result.low, result.high, color=SKY, alpha=0.5, lw=0,
-                       label="95 % band")
+                       label="95 % band (as narrow as the line)")
     curve.plot(result.grid, result.fit, color=BLUE, label="one exponential")
-    curve.errorbar(result.x, result.y, result.sigma[0], fmt="o", color="0.2", ms=3,
-                   label=r"data, bar: $\langle\sigma\rangle$")
+    curve.plot(result.x, result.y, "o", color="0.2", ms=3, label="data")
     curve.set(xscale="log", xlabel="delay (s)", ylabel="magnetisation (normalised)",
               title="Inversion recovery")
     curve.set_ylim(-1.0, 1.75)
     curve.legend(loc="upper left")
+    fit = np.interp(np.log(result.x), np.log(result.grid), result.fit)
+    residual.fill_between(result.grid, result.low - result.fit, result.high - result.fit, color=SKY,
+                          alpha=0.5, lw=0, label="95 % band of the curve")
+    residual.axhline(0.0, color=BLUE, lw=1.0)
+    residual.errorbar(result.x, result.y - fit, result.sigma[0], fmt="o", color="0.2", ms=3,
+                      label=r"data - fit, bar: $\langle\sigma\rangle$")
+    residual.set(xscale="log", xlabel="delay (s)", ylabel="residual (normalised)",
+                 title="What the fit leaves")
+    residual.set_ylim(top=1.9 * residual.get_ylim()[1])
+    residual.legend(loc="upper right")
     position = np.arange(len(result.models))
     models.bar(position, result.probability, yerr=result.probability_error, color=BLUE)
-    models.set(xticks=position, ylabel="p(model | data)", title="Which model?", ylim=(0, 1))
+    models.set(xticks=position, ylabel="p(model | data)", title="Which model? (bars: 1 sd)",
+               ylim=(0, 1))
     models.set_xticklabels([m.replace("exponential K=", "exp\n").replace("stretched K=", "str\n")
                             for m in result.models])
     models.set_xlabel("exponential, stretched; components")

@@ -31,6 +31,7 @@ from experiments.figures import styled
 
 Array = NDArray[np.float64]
 SECONDS = 12.0
+THINNED = 10      # of the traces every tenth sweep is kept
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Result:
     loud_exchange: float         # mean U of the exchange run, noise 0.1
     metropolis_orderings: Array  # how many of the six orderings each visited
     exchange_orderings: Array    # share of sweeps in each of the six orderings
+    orderings_error: Array       # its standard error
     exchange_round_trips: int
     trace_metropolis: Array      # centre of the first peak along one chain
     trace_exchange: Array
@@ -110,19 +112,32 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
         metropolis_orderings=np.array([np.count_nonzero(_shares(run.draws[0])) for run in plain],
                                       float),
         loud_exchange=float(mixed.energy[..., -1].mean()),
-        exchange_orderings=_shares(mixed.draws[0]),
+        exchange_orderings=_shares(mixed.draws[0]), orderings_error=_errors(mixed.draws[0]),
         exchange_round_trips=int(diagnose(mixed).round_trips),
-        trace_metropolis=plain[0].draws[0, ::20, 2], trace_exchange=mixed.draws[0, ::10, 2],
+        trace_metropolis=plain[0].draws[0, ::THINNED, 2],
+        trace_exchange=mixed.draws[0, ::THINNED, 2],
         quiet_metropolis=np.array([run.energy[:, half:].mean() for run in stuck]),
         quiet_exchange=free.energy[..., -1].mean(axis=1),
         quiet_round_trips=int(round_trips(free.replica)), swap_rate=law_run.swap_rate,
         law=nagata.exchange_law(1.5), **_bimodal(settings, progress))
 
 
-def _shares(draws: Array) -> Array:
-    """Share of the sweeps in each of the six orderings of the three centres, (6,)."""
+def _orderings(draws: Array) -> Array:
+    """Which of the six orderings of the three centres each sweep is in, 0 or 1, (6, sweeps)."""
     order = np.argsort(draws[:, 2::3], axis=1)
-    return np.array([np.mean(np.all(order == p, axis=1)) for p in permutations(range(3))])
+    return np.array([np.all(order == p, axis=1) for p in permutations(range(3))], dtype=float)
+
+
+def _shares(draws: Array) -> Array:
+    """Share of the sweeps in each of the six orderings, (6,)."""
+    return np.asarray(_orderings(draws).mean(axis=1))
+
+
+def _errors(draws: Array) -> Array:
+    """Standard errors of those shares: the larger of both routes, as for a free energy."""
+    from sampler.series import series_errors
+
+    return np.array([max(series_errors(one[None])[:2]) for one in _orderings(draws)])
 
 
 def bimodal_posterior() -> Any:
@@ -188,7 +203,8 @@ def check(result: Result) -> Claims:
         Claim("noise 0.1: Metropolis chains at the energy of exchange", "-", f"{found} of {chains}",
               0.0, bool(found > chains / 2), f"most; the highest has <U> = {high:.0f}"),
         Claim("noise 0.1: smallest share of an ordering under exchange", "mixes",
-              float(result.exchange_orderings.min()), 0.0,
+              float(result.exchange_orderings.min()),
+              float(result.orderings_error[result.exchange_orderings.argmin()]),
               bool(result.exchange_orderings.min() > 0.05), "> 0.05 (1/6 expected)"),
         Claim("noise 0.02: share of Metropolis chains at the right energy", "stays in a mode",
               right, 0.0, right <= 0.7, "<= 0.7"),
@@ -209,31 +225,40 @@ def check(result: Result) -> Claims:
 @styled
 def draw(result: Result) -> dict[str, Any]:
     """Traces, orderings, energies and exchange rates in one figure."""
-    from experiments.figures import BLUE, ORANGE, RED, label_panels, panels
+    from experiments.figures import BLUE, ORANGE, RED, label_panels, panels, plain_ticks
+    from sampler.evidence import half_width
 
     figure, axes = panels(2, 2, 7.2, 5.4)
     trace, orderings, energies, rates = axes.flat
     s = result.settings
-    trace.plot(np.linspace(0, s["exchange_sweeps"], len(result.trace_exchange)),
-               result.trace_exchange, ".", ms=1.5, color=BLUE, label="exchange")
-    trace.plot(np.linspace(0, s["metropolis_sweeps"], len(result.trace_metropolis)),
-               result.trace_metropolis, ".", ms=2, color=ORANGE, label="Metropolis")
-    trace.set(xlabel="sweep", ylabel=r"$\mu_1$ (dimensionless)", ylim=(1.05, 2.05),
+    shown = min(s["exchange_sweeps"], s["metropolis_sweeps"]) // THINNED
+    sweep = THINNED * np.arange(shown)
+    trace.plot(sweep, result.trace_exchange[:shown], ".", ms=1.5, color=BLUE, label="exchange")
+    trace.plot(sweep, result.trace_metropolis[:shown], ".", ms=2, color=ORANGE,
+               label="Metropolis")
+    trace.set(xlabel="counted sweep", ylabel=r"$\mu_1$ (dimensionless)", ylim=(1.05, 2.05),
               title="Centre of the first peak, noise 0.1")
     trace.legend(loc="upper right", markerscale=4, ncols=2)
     names = ["".join(str(i + 1) for i in p) for p in permutations(range(3))]
-    orderings.bar(names, result.exchange_orderings, color=BLUE)
+    orderings.bar(names, result.exchange_orderings, color=BLUE,
+                  yerr=half_width(0.95, 7) * result.orderings_error, ecolor="0.25")
     orderings.axhline(1 / 6, color=RED, ls="--", lw=1.2, label="1/6")
     orderings.set(xlabel="ordering of the three centres", ylabel="share of sweeps",
-                  title="Exchange visits all orderings")
-    orderings.legend()
+                  title="Exchange visits all orderings (bars: 95 %)")
+    orderings.set_ylim(0.0, 1.25 * orderings.get_ylim()[1])
+    orderings.legend(loc="upper right")
     order = np.sort(result.quiet_metropolis)
-    energies.plot(np.arange(1, len(order) + 1), order, "o", color=ORANGE, ms=4,
-                  label="Metropolis, one point a chain")
-    energies.axhline(result.quiet_exchange.mean(), color=BLUE, lw=1.4, label="exchange")
+    energies.plot(np.arange(1, len(order) + 1), order, "o", color=ORANGE, ms=4)
+    energies.axhline(result.quiet_exchange.mean(), color=BLUE, lw=1.4)
     energies.set(xlabel="chain (sorted)", ylabel=r"$\langle U \rangle$ (nats)", yscale="log",
-                 title="Trapped at noise 0.02")
-    energies.legend(loc="center left")
+                 title="Trapped at noise 0.02", xticks=range(2, len(order) + 1, 2))
+    # Words instead of a legend, whose sample point would look like one of the chains.
+    energies.annotate("Metropolis, a point for each chain", (1, order[0]), (0.03, 0.5),
+                      textcoords="axes fraction", color=ORANGE, fontsize=8,
+                      arrowprops={"arrowstyle": "-", "color": ORANGE, "lw": 0.6})
+    energies.annotate("exchange", (len(order), result.quiet_exchange.mean()), (0, 5),
+                      textcoords="offset points", color=BLUE, fontsize=8, ha="right")
+    plain_ticks(energies.yaxis, (100, 200, 500, 1000, 2000, 5000))
     rates.plot(np.arange(1, len(result.swap_rate) + 1), result.swap_rate, "o", color=BLUE, ms=4,
                label="measured")
     rates.axhline(result.law, color=RED, ls="--", lw=1.2, label="law of 9 regular parameters")

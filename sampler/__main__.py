@@ -44,8 +44,8 @@ _COMPLAINTS = (
 )
 
 
-class _Parser(argparse.ArgumentParser):
-    """Refuses in one sentence."""
+class Parser(argparse.ArgumentParser):
+    """Options that are refused in one sentence, by InputError."""
 
     def error(self, message: str) -> NoReturn:
         see = f"see {self.prog} --help"
@@ -59,9 +59,9 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     """The command line, with all its help."""
-    parser = _Parser(prog=prog, description="Which model, how many components, how certain.")
+    parser = Parser(prog=prog, description="Which model, how many components, how certain.")
     parser.add_argument("--version", action="version", version=f"{prog} {_version()}")
-    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=_Parser)
+    verbs = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
     fit = verbs.add_parser(
         "fit", help="fit a measured file and choose the number of components",
         description="Fit FILE with every K asked for, and say which is favoured and which is not "
@@ -202,7 +202,7 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
 
 def _answer(runs: dict[Any, Any], folder: Path) -> int:
     from sampler.choice import choose
-    from sampler.report import draw_choice, draw_fit, draw_ladder, pressing, summary
+    from sampler.report import draw_choice, draw_fit, draw_ladder, lettering, pressing, summary
 
     choice = choose(runs)
     for label in dict.fromkeys((choice.best, *choice.not_excluded)):
@@ -223,7 +223,8 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
     for label in pressed:
         if label not in standing and pressed[label]:
             print("\n".join(pressed[label]))
-    print(f"figures, table and runs are in {folder}/")
+    said = lettering(runs[choice.best])
+    print(f"{said}\n" * bool(said) + f"figures, table and runs are in {folder}/")
     return 0 if choice.certain else 1
 
 

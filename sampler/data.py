@@ -30,6 +30,7 @@ from sampler.priors import LogUniform, Scalar, support
 
 Array = NDArray[np.float64]
 GAUSSIAN, GAUSSIAN_SCALED, POISSON = range(3)
+LARGEST = 1e150
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,15 +184,26 @@ def _column(values: Any, field: str) -> Array:
     bad = np.flatnonzero(~np.isfinite(out))
     if len(bad):
         raise InputError(f"{field}[{bad[0]}]", f"{out[bad[0]]}", "a finite number")
+    bad = np.flatnonzero(np.abs(out) > LARGEST)
+    if len(bad):
+        raise InputError(f"{field}[{bad[0]}]", f"{out[bad[0]]:g}", f"at most {LARGEST:g} in size",
+                         "use other units: squares of larger numbers are infinite")
     return _frozen(out)
+
+
+def _one(value: Any, field: str) -> float:
+    try:
+        return float(_column([value], field)[0])
+    except InputError as error:
+        raise InputError(field, error.received, error.expected, error.remedy) from None
 
 
 def _deviations(values: Any, points: int, field: str) -> Array:
     if np.ndim(values) == 0:
-        value = _column([values], field)[0]
-        if not value > 0.0:
-            raise InputError(field, f"{value:g}", "a standard deviation > 0")
-        return _frozen(np.full(points, value))
+        value = np.full(points, _one(values, field))
+        if not value[0] > 0.0:
+            raise InputError(field, f"{value[0]:g}", "a standard deviation > 0")
+        return _frozen(value)
     out = _column(values, field)
     if len(out) != points:
         raise InputError(field, f"{len(out)} values", f"one, or as many as x, {points}")

@@ -32,7 +32,7 @@ TARGET_ACCEPTANCE = 0.44  # of one-parameter random walks (Gelman, Roberts, Gilk
 FIRST_COUNT = 2000        # sweeps of the first counted round of ``until``
 SLICE_SECONDS = 0.3       # a running chain answers Ctrl-C and reports this often
 FITTED = 1000             # draws of a rung, all chains together, that jumps are fitted to
-SLOW = 3.0                # sweeps of autocorrelation from which jumps are worth a fit
+SLOW = 10.0               # sweeps of autocorrelation from which jumps are worth a fit
 _FROZEN = ("on", "edge", "height", "mean", "root")
 _ATTEMPTS = 10_000        # draws from the prior until a start has a finite energy
 

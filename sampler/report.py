@@ -22,6 +22,7 @@ from sampler.errors import InputError
 from sampler.evidence import free_energy, free_energy_along
 from sampler.exchange import Run
 from sampler.labels import COMPONENT, exchangeable, fold
+from sampler.lettering import drawable, families, without_font
 from sampler.priors import Bernoulli, LogUniform, Ordered, in_words, support
 
 Array = NDArray[np.float64]
@@ -31,6 +32,7 @@ _BLUE, _ORANGE, _GREEN, _RED, _PINK, _SKY = (
 _STYLE = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False,
           "legend.frameon": False, "legend.fontsize": 8.0, "axes.titlelocation": "left",
           "axes.titlesize": 9.5, "lines.linewidth": 1.4}
+_UNNAMED = "(no font for its name)"
 _P = ParamSpec("_P")
 
 
@@ -278,7 +280,7 @@ def _styled(drawing: Callable[_P, Any]) -> Callable[_P, Any]:
     def styled(*args: _P.args, **keywords: _P.kwargs) -> Any:
         import matplotlib
 
-        with matplotlib.rc_context(_STYLE):
+        with matplotlib.rc_context({**_STYLE, "font.family": families()}):
             return drawing(*args, **keywords)
     return styled
 
@@ -319,7 +321,7 @@ def draw_fit(run: Run, block: int = 0) -> Any:
     main, residual = axes.flat
     known = data.size <= 150
     main.errorbar(data.x, data.y, sigma if known else None, fmt="o", ms=2.5, color="0.45",
-                  elinewidth=0.8, label=data.name or "data", zorder=1)
+                  elinewidth=0.8, label=drawable(data.name or "data", "data"), zorder=1)
     low, high = np.quantile(curves, [0.025, 0.975], axis=0)
     main.fill_between(grid, low, high, color=_SKY, alpha=0.45, lw=0, label="95 % band", zorder=2)
     colors = (_ORANGE, _GREEN, _PINK, _RED, "0.5", "#F0E442")
@@ -328,14 +330,34 @@ def draw_fit(run: Run, block: int = 0) -> Any:
         main.plot(grid, part.mean(axis=0), color=colors[k % len(colors)], lw=1.0, label=label,
                   zorder=2)
     main.plot(grid, curves.mean(axis=0), color=_BLUE, label="posterior mean", zorder=3)
-    main.set_ylabel(data.y_label)
+    main.set_ylabel(drawable(data.y_label, f"y {_UNNAMED}"))
     main.legend(ncols=2 if len(terms) > 3 else 1)
+    residual.axhspan(-2.0, 2.0, color="0.93", lw=0)
     residual.plot(data.x, (data.y - at_data) / sigma, "o", ms=2.5, color="0.45")
     residual.axhline(0.0, color=_BLUE, lw=1.0)
-    residual.set(xlabel=data.x_label, ylabel="residual / σ")
+    reach = max(3.0, 1.15 * float(np.abs((data.y - at_data) / sigma).max()))
+    residual.set(xlabel=drawable(data.x_label, f"x {_UNNAMED}"), ylabel="residual / σ",
+                 ylim=(-reach, reach))
     if decades:
         residual.set_xscale("log")
     return figure
+
+
+def lettering(run: Run) -> str:
+    """A sentence on names of columns that no installed font can write; ``""`` if there are none.
+
+    Parameters
+    ----------
+    run : Run
+
+    Returns
+    -------
+    str
+    """
+    data = run.posterior.blocks[0].data
+    lost = without_font([data.x_label, data.y_label, data.name])
+    return (f"no installed font has the characters of {', '.join(map(repr, lost))}: the figures "
+            "say x, y or data instead") if lost else ""
 
 
 def _sigma(run: Run, theta: Array, curve: Array, block: int) -> Array:
@@ -361,27 +383,28 @@ def draw_ladder(run: Run) -> Any:
     matplotlib Figure
     """
     along = free_energy_along(run)
-    figure, axes = _figure(2, 2, (7.0, 5.0))
+    figure, axes = _figure(2, 2, (7.0, 5.2))
     rates, journey, energy, heat = axes.flat
     rungs = len(run.betas)
     rates.plot(np.arange(1, rungs), run.swap_rate, "o-", color=_BLUE, ms=3.5)
     rates.axhline(0.1, color=_RED, ls="--", lw=1.0)
     rates.set(xlabel="pair of neighbours (hot to cold)", ylabel="exchange rate", ylim=(0, 1),
-              title="Exchange (dashed: alarm)")
+              title="(a) Exchange (dashed: alarm)")
     shown = min(run.sweeps, 2000)
     place = np.argmax(run.replica[0, :shown] == 0, axis=1)
     journey.plot(np.arange(shown), place, color=_BLUE, lw=0.6)
-    journey.set(xlabel="sweep", ylabel="rung (0: prior)", title="One replica's journey")
+    journey.set(xlabel="sweep", ylabel="rung (0: prior)", title="(b) One replica's journey")
     warm = (run.betas > 0) & np.isfinite(along.mean_energy)
     energy.errorbar(run.betas[warm], along.mean_energy[warm], along.mean_energy_error[warm],
                     fmt="o-", ms=3, color=_BLUE)
     energy.set(xscale="log", yscale="log" if np.all(along.mean_energy[warm] > 0) else "linear",
-               xlabel="inverse temperature β", ylabel="⟨U⟩ (nats)", title="Mean energy")
+               xlabel="inverse temperature β (dimensionless)", ylabel="⟨U⟩ (nats)",
+               title="(c) Mean energy (bars: 1 sd)")
     heat.errorbar(run.betas[warm], along.heat_capacity[warm], along.heat_capacity_error[warm],
                   fmt="o-", ms=3, color=_BLUE)
     heat.axhline(0.5 * run.posterior.dimension, color="0.4", ls=":", lw=1.0)
-    heat.set(xscale="log", xlabel="inverse temperature β", ylabel="β² Var U (dimensionless)",
-             title="Heat capacity (dotted: d/2)")
+    heat.set(xscale="log", xlabel="inverse temperature β (dimensionless)",
+             ylabel="β² Var U (dimensionless)", title="(d) Heat capacity (dotted: d/2)")
     return figure
 
 
@@ -400,7 +423,8 @@ def draw_choice(choice: Choice) -> Any:
     figure, axes = _figure(1, 2, (7.0, 3.0))
     left, right = axes.flat
     rows, position = choice.rows, np.arange(len(choice.rows))
-    names = [f"K={r.label}" if isinstance(r.label, int) else str(r.label) for r in rows]
+    names = [f"K={r.label}" if isinstance(r.label, int) else
+             drawable(str(r.label), f"model {k + 1}") for k, r in enumerate(rows)]
     F = np.array([r.free_energy.value for r in rows])
     bars = np.array([1.96 * r.free_energy.error for r in rows])
     known = np.isfinite(F)      # F = inf: the model cannot give the data at all
@@ -412,16 +436,29 @@ def draw_choice(choice: Choice) -> Any:
         left.annotate(words, (position[k], values[k] if known[k] else 0.0), rotation=90,
                       xytext=(3, 4), textcoords="offset points", fontsize=7)
     left.axhline(1.0, color=_RED, ls="--", lw=1.0)
-    left.set(ylabel="F − lowest F (nats)", title="Free energy (bars: 95 %; dashed: 1 nat)")
+    left.set(ylabel="F − lowest F (nats)", title="(a) Free energy (bars: 95 %; dashed: 1 nat)")
     left.set_yscale("symlog", linthresh=3.0)
-    left.set(ylim=(-1.5, max(4.0, 2.5 * float((values + bars)[known].max(initial=0.0)))),
-             xlim=(-0.5, len(rows) - 0.5))
+    top = max(4.0, 2.5 * float((values + bars)[known].max(initial=0.0)))
+    _plain_ticks(left.yaxis, top)
+    left.set(ylim=(-1.5, top), xlim=(-0.5, len(rows) - 0.5))
     spread = np.nan_to_num([r.probability_error for r in rows], nan=0.0)
     right.bar(position, [r.probability for r in rows], yerr=spread,
               color=[_BLUE if r.trusted else "0.7" for r in rows], capsize=2)
-    right.set(ylabel="p(model | data)", ylim=(0, 1.05), title="Probability (grey: not trusted)")
+    right.set(ylabel="p(model | data)", ylim=(0, 1.05), title="(b) Probability (grey: not trusted)")
     tilted = len(names) > 5 or max(len(name) for name in names) > 6
     for ax in (left, right):
         ax.set_xticks(position, names, rotation=45 if tilted else 0,
                       ha="right" if tilted else "center")
     return figure
+
+
+def _plain_ticks(axis: Any, top: float) -> None:
+    """0, 1, 3, 10, 30 ... nats in plain digits; over many decades 0, 1, 10, 100 ..."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    marks = (1.0, 3.0) if top < 1e4 else (1.0,)
+    steps = [m * 10.0**k for k in range(16) for m in marks]
+    axis.set_major_locator(FixedLocator([0.0, *steps]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(
+        lambda value, _: f"{value:,.0f}" if value < 1e5 else f"{value:.0e}"))

@@ -106,6 +106,14 @@ def test_two_modes_by_brute_force() -> None:
     assert mass[s < 0.5].sum() / mass.sum() == pytest.approx(left, abs=1e-5)
 
 
+def test_a_drawing_saves_itself(tmp_path: Path) -> None:
+    """`paper.draw(result).savefig(name)`: the figure, and further ones beside it."""
+    from experiments import integration
+
+    integration.draw(results.load("integration")).savefig(tmp_path / "mine.pdf")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.pdf", "mine_integration_law.pdf"]
+
+
 # --- the table -------------------------------------------------------------------------------
 
 
@@ -198,6 +206,10 @@ def test_comparison_with_the_tracked_results(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(("argv", "words"), [
     (["run", "no_such_paper"], "NAME: received 'no_such_paper', expected one of straight_line"),
     (["draw", "no_such_paper"], "NAME: received 'no_such_paper'"),
+    ([], "VERB: received nothing, expected a value; see bayesmeas --help"),
+    (["frobnicate"], "VERB: received 'frobnicate', expected one of 'fit'"),
+    (["run"], "NAME: received nothing, expected a value; see bayesmeas run --help"),
+    (["judge", "--seeds", "x"], "--seeds: received 'x', expected a whole number"),
     (["reproduce", "--quick", "--write-results"], "--write-results: received with --quick"),
     (["reproduce", "--out", "/dev/null/x"], "--out: received '/dev/null/x'"),
 ])

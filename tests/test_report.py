@@ -1,5 +1,7 @@
 """What a user sees of a run: the summary, its numbers, and the figures."""
 
+import dataclasses
+import io
 import re
 import sys
 from pathlib import Path
@@ -20,6 +22,7 @@ from sampler import (
     draw_choice,
     draw_fit,
     draw_ladder,
+    lettering,
     metropolis,
     sample,
     shapes,
@@ -27,6 +30,7 @@ from sampler import (
 )
 from sampler.instruments.relaxation import relaxation
 from sampler.priors import LogUniform
+from sampler.report import lettering as lettering_of
 from sampler.report import parameter_rows, pressing, relaxation_times, sorted_draws
 
 X = np.linspace(0.0, 6.0, 60)
@@ -331,3 +335,37 @@ def test_the_style_holds_to_the_last_stroke(run: Run) -> None:
     assert main.get_legend().get_texts()[0].get_fontsize() == 8.0
     assert draw_ladder(run).axes[0].get_title() == ""       # nothing in the centre
     assert not main.spines["top"].get_visible()
+
+
+# ---- names in any script ------------------------------------------------------------------------
+
+
+def test_names_without_a_font_are_replaced_and_said(run: Run) -> None:
+    """No box in the figure, no warning (warnings are errors here), one sentence; a name with
+    dollar signs is no formula."""
+    data = dataclasses.replace(run.posterior.blocks[0].data, x_label="\U000f0000", name="",
+                               y_label="$cost$ ($)")
+    named = dataclasses.replace(run, posterior=Posterior(run.posterior.blocks[0].model, data))
+    main, residual = draw_fit(named).axes
+    assert residual.get_xlabel() == "x (no font for its name)"
+    assert main.get_ylabel() == r"\$cost\$ (\$)"
+    main.figure.savefig(io.BytesIO())
+    assert lettering_of(named).startswith("no installed font has the characters of '\\U000f0000'")
+    assert lettering_of(run) == ""
+
+
+def test_a_font_that_is_installed_helps_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """matplotlib brings STIX; an old letter stands for a script that its usual font lacks."""
+    from matplotlib.font_manager import findfont, get_font
+
+    usual, stix = (set(get_font(findfont(name)).get_charmap()) for name in ("DejaVu Sans",
+                                                                        "STIXGeneral"))
+    letter = chr(min(c for c in stix - usual if chr(c).isalpha()))
+    assert lettering.without_font([letter]) == [letter]
+    monkeypatch.setattr(lettering, "HELPERS", ("STIXGeneral", "no such font"))
+    assert lettering.without_font([letter]) == []
+    data = dataclasses.replace(run.posterior.blocks[0].data, x_label=letter)
+    named = dataclasses.replace(run, posterior=Posterior(run.posterior.blocks[0].model, data))
+    figure = draw_fit(named)
+    assert figure.axes[1].get_xlabel() == letter
+    figure.savefig(io.BytesIO())

@@ -95,6 +95,7 @@ def scores(campaign: dict[str, Any], factor: float = 1.0) -> np.ndarray:
          for value, error, freedom in rows] for rows, exact in campaign.values()])
 
 
+@pytest.mark.slow      # test_straight_line asks the same of other settings with every test run
 @pytest.mark.parametrize("estimator", ["BAR", "bridge"])
 def test_claimed_errors_of_f_are_right_on_the_straight_line(campaign: dict[str, Any],
                                                             estimator: str) -> None:
@@ -113,6 +114,7 @@ def test_claimed_errors_of_f_are_right_on_the_straight_line(campaign: dict[str, 
     assert 0.8 < scatter * math.sqrt(caution) < 1.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["BAR", "bridge"])
 def test_errors_half_or_twice_as_large_are_caught(campaign: dict[str, Any],
                                                   estimator: str) -> None:
