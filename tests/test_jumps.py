@@ -112,6 +112,33 @@ def test_jumps_are_frozen_and_equal_to_the_bit_however_a_run_is_cut(tmp_path, mo
     assert not same(resume(dataclasses.replace(part, state=shifted), 59), whole)
 
 
+def test_an_interrupt_among_jumps_leaves_a_run_that_goes_on_to_the_same_bits(monkeypatch) -> None:
+    monkeypatch.setattr(exchange, "SLICE_SECONDS", 0.0)
+    told: list[str] = []
+
+    def press(done: int, total: int, words: str) -> None:
+        told.append(words)
+        if told.count("counting") == 7:
+            raise KeyboardInterrupt
+
+    part = sample(PEAKS, 90, progress=press, **SHORT)
+    assert part.stopped == "interrupted" and 0 < part.sweeps < 90 and part.state.jump_on.any()
+    assert same(resume(part, 90 - part.sweeps), sample(PEAKS, 90, **SHORT))
+
+
+def test_until_learns_jumps_anew_and_stops_on_the_bridge(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burn-in too short to fit anything, and a count too short to be trusted: all of it becomes
+    burn-in, jumps are learnt, and the run stops at the wanted error of the value it reports."""
+    monkeypatch.setattr(exchange, "FIRST_COUNT", 300)
+    assert not sample(PEAKS, 300, burn_in=60, seed=3).state.jump_on.any()
+    run = sample(PEAKS, until=0.02, burn_in=60, seed=3)
+    found = free_energy(run)
+    assert run.stopped == "until" and diagnose(run).trusted and run.burn_in >= 360
+    assert found.estimator == "bridge" and found.error <= 0.02 < found.bar_error
+    assert run.state.jump_on.any()
+
+
 def test_jumps_cure_directions_along_which_a_walk_crawls() -> None:
     """A polynomial of degree 6, exact ln Z known: with jumps 4 x 2000 sweeps are trusted and right;
     without them R-hat sees that the chains have not mixed."""
@@ -143,6 +170,7 @@ def test_a_narrow_mode_that_one_chain_finds_is_weighed_by_all() -> None:
     narrow = run.draws[..., 0] < 0.0
     assert 0.46 < narrow.mean() < 0.54 and np.ptp(narrow.mean(axis=1)) < 0.12
     assert diagnostics.effective_sample_size(narrow.astype(float)) > 1000
+    assert run.swap_rate.min() > 0.4        # rungs are where the transition is, untold
     bound = posterior.energy(np.full(10, 5.0)) + math.log(0.5) - 5 * math.log(2 * math.pi)
     assert -free_energy(run).value + float(bound) == pytest.approx(-10 * math.log(20), abs=0.08)
 
