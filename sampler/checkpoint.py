@@ -42,6 +42,7 @@ import numpy as np
 from sampler.data import POISSON, Data
 from sampler.errors import InputError
 from sampler.exchange import Run, State
+from sampler.kernels.amplitudes import integrable
 from sampler.kernels.problem import LANES
 from sampler.model import Model, Term
 from sampler.parsing import parse_formula
@@ -75,6 +76,7 @@ def save_run(run: Run, path: str | Path) -> Path:
     record = {
         "schema": SCHEMA, "burn_in": run.burn_in, "seed": str(run.seed), "stopped": run.stopped,
         "seconds": run.seconds, "versions": dict(run.versions),
+        "integrated": list(run.integrated),
         "blocks": [_describe(block, b, arrays) for b, block in enumerate(run.posterior.blocks)]}
     text = json.dumps(record, sort_keys=True)
     arrays["record"] = np.frombuffer(text.encode(), dtype=np.uint8)
@@ -179,7 +181,8 @@ def _run(arrays: dict[str, Any], path: str) -> Run:
     result: dict[str, Any] = {name: arrays[name] for name in _ARRAYS}
     return Run(posterior=posterior, **result, burn_in=record["burn_in"],
                seed=int(record["seed"]), stopped=record["stopped"], seconds=record["seconds"],
-               state=State(**kept), versions=record["versions"])
+               state=State(**kept), versions=record["versions"],
+               integrated=tuple(record.get("integrated", ())))
 
 
 def _belongs_together(run: Run) -> bool:
@@ -202,6 +205,8 @@ def _belongs_together(run: Run) -> bool:
     if free:                                # a model without parameters has no state
         wanted += [(getattr(state, name), (chains, rungs, size), np.float64)
                    for name, size in per_chain.items()]
+    if run.integrated and integrable(run.posterior, run.integrated) != run.integrated:
+        return False
     return (all(a.shape == shape and a.dtype == kind for a, shape, kind in wanted)
             and bool(np.all(np.sort(state.rung, axis=1) == np.arange(rungs)))
             and min(chains, sweeps, rungs) > 0)

@@ -97,7 +97,7 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
     >>> diagnose(sample(Posterior(line, data), sweeps=4000, seed=1)).trusted
     True
     """
-    if run.posterior.dimension == 0:
+    if run.sampled == 0:
         return Diagnosis(
             True, (), (), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0, 1.0, math.inf)
     found = {**_ladder_numbers(run), **(_bridge_numbers(run) if bridged else _NO_BRIDGE)}
@@ -173,7 +173,7 @@ def _measured(run: Run) -> dict[str, Any]:
     peak, peak_error = _heat_capacity_peak(run)
     return {
         "replica_memory": replica_memory(run) if len(run.betas) > 1 else 0.0,
-        "heat_capacity_ratio": peak / (0.5 * run.posterior.dimension),
+        "heat_capacity_ratio": peak / (0.5 * run.sampled),
         "heat_capacity_error": peak_error,
         "between_within": between, "direction_gap": gap,
         "lowest_swap_rate": float(swaps.min()) if len(swaps) else 1.0,

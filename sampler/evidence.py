@@ -56,7 +56,7 @@ class FreeEnergy:
     error: float                     # standard error of F (nats)
     interval68: tuple[float, float]  # holds the truth in 68 % of runs (nats)
     interval95: tuple[float, float]  # holds the truth in 95 % of runs (nats)
-    estimator: str                   # "bridge", "bar", or "exact" without free parameters
+    estimator: str                   # "bridge", "bar", or "exact" where nothing is sampled
     constant: float                  # the untempered constant in F (nats)
     within: float                    # error of the value by autocorrelation
     between: float                   # error of the value by the spread of parts of the run
@@ -146,8 +146,8 @@ _FREE: WeakKeyDictionary[Run, FreeEnergy] = WeakKeyDictionary()
 
 def _free_energy(run: Run) -> FreeEnergy:
     constant = run.posterior.constant
-    if run.posterior.dimension == 0:
-        value = float(run.energy[0, 0, 0]) + constant
+    if run.sampled == 0:    # no free parameters, or all of them integrated out: U is one number
+        value = float(run.energy[0, 0, -1]) + constant
         return FreeEnergy(value, 0.0, (value, value), (value, value), "exact", constant, 0.0, 0.0,
                           0, value, value, value, 0.0)
     from sampler.bridge_sampling import FREEDOM, bridge

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,6 +89,7 @@ class Run:
     seconds: float          # wall time
     state: State
     versions: Mapping[str, str]
+    integrated: tuple[str, ...] = ()  # amplitudes integrated out of U; drawn afterwards
 
     @property
     def chains(self) -> int:
@@ -99,6 +100,11 @@ class Run:
     def sweeps(self) -> int:
         """Counted sweeps per chain."""
         return int(self.energy.shape[1])
+
+    @property
+    def sampled(self) -> int:
+        """Number of parameters that were moved: those not integrated out."""
+        return self.posterior.dimension - len(self.integrated)
 
     @property
     def swap_rate(self) -> Array:
@@ -129,7 +135,8 @@ class Run:
 def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.1,
            burn_in: int | None = None, chains: int = 4, seed: int = 0,
            ladder: Ladder | None = None, jumps: bool = True, threads: int | None = None,
-           progress: Progress | None = None, max_sweeps: int = 200_000) -> Run:
+           progress: Progress | None = None, max_sweeps: int = 200_000,
+           integrate_out: str | Sequence[str] = ()) -> Run:
     """Sample a posterior, and everything between it and the prior, by exchange Monte Carlo.
 
     Parameters
@@ -161,6 +168,13 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
         Called now and then.
     max_sweeps : int
         Limit for ``until``.
+    integrate_out : ``"amplitudes"`` or names
+        Integrate the parameters that enter linearly (all of them, or these) out of the energy,
+        exactly: U is then minus ln of the likelihood averaged over their priors.  F is the same;
+        their draws at beta = 1 are made afterwards, from their exact law given the others.  For
+        Gaussian noise and normal priors (and one amplitude with bounds).  With 0/1 parameters
+        (`Bernoulli`) that put amplitudes in and out it is the search for sparse combinations:
+        also pairs are exchanged, one in and one out, at a cost that does not grow with the points.
 
     Returns
     -------
@@ -170,7 +184,8 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
     Raises
     ------
     InputError
-        For numbers out of range, or a prior that has no point of finite energy.
+        For numbers out of range, a prior that has no point of finite energy, or an amplitude
+        whose integral has no closed form.
 
     Examples
     --------
@@ -189,7 +204,8 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
         burn_in = min(2000, max_sweeps // 2) if sweeps is None else max(2000, sweeps // 4)
     elif sweeps is None and burn_in >= max_sweeps:
         raise InputError("max_sweeps", str(max_sweeps), f"more than burn_in, {burn_in}")
-    machine = _Machine(posterior, chains, seed, threads, progress, jumps)
+    machine = _Machine(posterior, chains, seed, threads, progress, jumps,
+                       _names(posterior, integrate_out))
     try:
         machine.start(None if ladder is None else ladder.betas)
         machine.expect(burn_in + (sweeps or FIRST_COUNT))
@@ -204,6 +220,14 @@ def sample(posterior: Posterior, sweeps: int | None = None, *, until: float = 0.
         return machine.run("interrupted", begin)
     finally:
         machine.close()
+
+
+def _names(posterior: Posterior, integrate_out: str | Sequence[str]) -> tuple[str, ...]:
+    if isinstance(integrate_out, tuple | list) and not integrate_out:
+        return ()
+    from sampler.kernels.amplitudes import integrable
+
+    return integrable(posterior, integrate_out)
 
 
 def _until(machine: _Machine, until: float, max_sweeps: int, begin: float) -> Run:
@@ -265,7 +289,8 @@ def resume(run: Run, sweeps: int, *, threads: int | None = None,
     _whole("sweeps", sweeps, 1)
     if run.posterior.dimension == 0:
         return run
-    machine = _Machine(run.posterior, run.chains, run.seed, threads, progress)
+    machine = _Machine(run.posterior, run.chains, run.seed, threads, progress,
+                       integrated=run.integrated)
     try:
         machine.restore(run)
         machine.expect(run.state.sweep + sweeps)
@@ -305,7 +330,8 @@ def metropolis(posterior: Posterior, sweeps: int, *, burn_in: int = 2000, chains
     _check_numbers(sweeps, 0.1, burn_in, chains, seed, threads, 1)
     machine = _Machine(posterior, chains, seed, threads, progress)
     try:
-        machine.problem.move[machine.problem.move == machine.cpu.LINEAR] = machine.cpu.WALK
+        moves = machine.engine.problem.move
+        moves[moves == machine.cpu.LINEAR] = machine.cpu.WALK
         machine.start(np.ones(1))
         machine.expect(burn_in + sweeps)
         machine.burn_in(burn_in)
@@ -319,19 +345,49 @@ def metropolis(posterior: Posterior, sweeps: int, *, burn_in: int = 2000, chains
         machine.close()
 
 
+@dataclass(frozen=True)
+class _Engine:
+    """A compiled sweep and what it reads: what the driver knows of it."""
+
+    tables: Any    # first argument of the functions below
+    problem: Any   # the posterior's own tables among them
+    buffers: Any
+    rebuild: Any
+    sweeps: Any
+
+
+def _plain(posterior: Posterior) -> _Engine:
+    from sampler.kernels import cpu
+    from sampler.kernels.problem import lower
+
+    problem = lower(posterior, compiled=True)
+    return _Engine(problem, problem, buffers, cpu.rebuild, cpu.sweeps)
+
+
+def _collapsed(posterior: Posterior, integrated: tuple[str, ...]) -> _Engine:
+    from sampler.kernels import collapsed
+    from sampler.kernels.amplitudes import tables
+
+    found = tables(posterior, integrated)
+    return _Engine(found, found.problem, collapsed.buffers, collapsed.rebuild, collapsed.sweeps)
+
+
 class _Machine:
     """The chains of one run: compiled kernel, buffers, and the records of the counted sweeps."""
 
     def __init__(self, posterior: Posterior, chains: int, seed: int, threads: int | None,
-                 progress: Progress | None, jumps: bool = False) -> None:
+                 progress: Progress | None, jumps: bool = False,
+                 integrated: tuple[str, ...] = ()) -> None:
         from sampler import philox
         from sampler.kernels import cpu
-        from sampler.kernels.problem import lower, step_limits
+        from sampler.kernels.problem import step_limits
 
         self.cpu, self.posterior, self.seed, self.progress = cpu, posterior, seed, progress
-        self.problem = lower(posterior, compiled=True)
+        self.integrated = integrated
+        self.engine = _collapsed(posterior, integrated) if integrated else _plain(posterior)
         self.limits = 4.0 * step_limits(posterior)
-        streams = (philox.START, philox.PRIOR, philox.WALK, philox.SWAP, philox.JUMP)
+        streams = (philox.START, philox.PRIOR, philox.WALK, philox.SWAP, philox.JUMP,
+                   philox.TRADE, philox.AMPLITUDE)
         self.keys = [np.array([philox.stream_key(seed, s, c) for s in streams], dtype=np.uint64)
                      for c in range(chains)]
         self.pool = ThreadPoolExecutor(threads or min(chains, os.cpu_count() or 1))
@@ -342,7 +398,7 @@ class _Machine:
         self.pace = 20.0  # sweeps per slice, measured as we go
         self.interrupted = False
         self.jumps: Jumps | None = None
-        self.may_jump = jumps and possible(posterior)
+        self.may_jump = jumps and not integrated and possible(posterior)
         self.thin = int(np.iinfo(np.int64).max)
         self.thetas: list[list[Array]] = [[] for _ in self.keys]
         self.fits, self.address = 0, 0
@@ -350,15 +406,15 @@ class _Machine:
     # -- buffers --------------------------------------------------------------------------------
 
     def _new_chain(self, replicas: int) -> Any:
-        return buffers(self.problem, self.posterior.dimension, replicas)[0]
+        return self.engine.buffers(self.engine.tables, self.posterior.dimension, replicas)[0]
 
     def _new_work(self) -> Any:
-        return buffers(self.problem, self.posterior.dimension, 1)[1]
+        return self.engine.buffers(self.engine.tables, self.posterior.dimension, 1)[1]
 
     def _rebuild(self) -> None:
         for chain, work in zip(self.chains, self.work, strict=True):
             for r in range(len(chain.energy)):
-                self.cpu.rebuild(self.problem, chain, work, r)
+                self.engine.rebuild(self.engine.tables, chain, work, r)
 
     # -- the life of a run ----------------------------------------------------------------------
 
@@ -376,10 +432,10 @@ class _Machine:
         self._forget()
 
     def _draw(self, chain: Any, c: int, r: int, attempt: int, replica: int) -> float:
-        p = self.problem
+        p = self.engine.problem
         self.cpu.draw_prior(p.kind, p.prior, p.below, p.above, attempt, replica,
                             self.keys[c][0], chain.theta[r])
-        self.cpu.rebuild(p, chain, self.work[c], r)
+        self.engine.rebuild(self.engine.tables, chain, self.work[c], r)
         return float(chain.energy[r])
 
     def _prior_energies(self) -> Array:
@@ -448,12 +504,12 @@ class _Machine:
                       for chain in self.records]) for k in range(3))
         return Run(self.posterior, self.betas.copy(), energy, replica, draws, self.steps.copy(),
                    self.burnt, self.seed, stopped, before + time.perf_counter() - begin, state,
-                   _versions())
+                   _versions(), self.integrated)
 
     def _state(self) -> State:
         stack = {name: np.stack([getattr(chain, name) for chain in self.chains])
                  for name in ("theta", "state", "quad", "energy", "rung")}
-        jumps = self.jumps or nowhere(self.posterior, self.problem, len(self.betas))
+        jumps = self.jumps or nowhere(self.posterior, self.engine.problem, len(self.betas))
         frozen = {f"jump_{name}": getattr(jumps, name) for name in _FROZEN}
         return State(sweep=self.sweep, accepted=self.accepted.copy(),
                      proposed=self.proposed.copy(), jump_accepted=self.jump_accepted.copy(),
@@ -476,7 +532,7 @@ class _Machine:
         self.jump_accepted = state.jump_accepted.copy()
         self.jump_proposed = state.jump_proposed.copy()
         if state.jump_on.any():
-            self.jumps = nowhere(self.posterior, self.problem, len(run.betas))._replace(
+            self.jumps = nowhere(self.posterior, self.engine.problem, len(run.betas))._replace(
                 **{name: getattr(state, f"jump_{name}") for name in _FROZEN})
         self.records = [[(run.energy[c], run.replica[c], run.draws[c])]
                         for c in range(run.chains)]
@@ -537,16 +593,17 @@ class _Machine:
                      self.sweep, energy, replica, draws, accepted, proposed)
         jumped, tried = np.zeros(rungs, dtype=np.int64), np.zeros(rungs, dtype=np.int64)
         if self.jumps is None:
-            self.cpu.sweeps(self.problem, *arguments)
+            self.engine.sweeps(self.engine.tables, *arguments)
         else:
             last = self.sweep + size - 1
             thetas = np.empty((last // self.thin - (self.sweep - 1) // self.thin, rungs, free))
             jumping = self.cpu.Jumping(self._new_chain(1), np.empty((5, 3 + 2 * free)), jumped,
                                        tried, thetas)
             if not self.address:
-                self.address = self.cpu.address_of_sweeps(self.problem, *arguments)
-            self.cpu.jumping_sweeps(self.address, self.problem, self.jumps, jumping, *arguments,
-                                    self.thin)
+                self.address = self.cpu.address_of_sweeps(self.engine.problem,
+                                                              *arguments)
+            self.cpu.jumping_sweeps(self.address, self.engine.problem, self.jumps, jumping,
+                                    *arguments, self.thin)
             if len(thetas):
                 self.thetas[c].append(thetas)
         return energy, replica, draws, accepted, proposed, jumped, tried
@@ -565,7 +622,7 @@ class _Machine:
         """From where the walk is first slow: gather, fit, jump, refit.  A mode may be found, and
         the walk prove slow, at any time.  No jumps at all where they do not pay."""
         rungs = len(self.betas)
-        fitted: Jumps | None = nowhere(self.posterior, self.problem, rungs)
+        fitted: Jumps | None = nowhere(self.posterior, self.engine.problem, rungs)
         wanted = np.arange(rungs) >= rungs // 4
         for size in sizes:
             self.jumps = fitted if slow else None

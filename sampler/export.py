@@ -45,7 +45,7 @@ def to_arviz(run: Run, *, sort: bool = False, log_likelihood: bool = False) -> A
         raise InputError("run", "no free parameters", "a run with draws")
     draws = fold(exchangeable(run.posterior), run.draws) if sort else run.draws
     posterior = {name: draws[..., i] for i, name in enumerate(run.posterior.names)}
-    energy = run.energy[..., -1]
+    energy = run.posterior.energy(run.draws) if run.integrated else run.energy[..., -1]
     groups: dict[str, dict[str, Any]] = {
         "posterior": posterior,
         "sample_stats": {"energy": energy, "lp": run.posterior.log_prior(run.draws) - energy},

@@ -76,7 +76,8 @@ def criteria(run: Run) -> Criteria:
     Raises
     ------
     InputError
-        For a model without free parameters or a run without a ladder.
+        For a model without free parameters, a run without a ladder, or one with amplitudes
+        integrated out.
 
     Examples
     --------
@@ -90,6 +91,10 @@ def criteria(run: Run) -> Criteria:
     posterior = run.posterior
     if not posterior.dimension or len(run.betas) < 2:
         raise InputError("run", "no free parameters or no ladder", "a run with a ladder")
+    if run.integrated:
+        raise InputError("run", f"{', '.join(run.integrated)} integrated out of U",
+                         "a run that tempers the likelihood itself: WBIC and Var U are of it",
+                         "sample without integrate_out")
     step = max(1, math.ceil(run.chains * run.sweeps / DRAWS))
     draws = run.draws[:, run.sweeps % step::step]
     sums = _over_points(posterior, draws)

@@ -140,6 +140,10 @@ def _refuse(run: Run) -> None:
                              "the noise is a parameter of this run already: see summary"
                              if block.data.noise_prior is not None else
                              "counts have no noise level of their own")
+    if run.integrated:
+        raise InputError("run", f"{', '.join(run.integrated)} integrated out of U",
+                         "a run that tempers the likelihood itself: its temperature is a noise",
+                         "sample without integrate_out, or give the noise a prior")
     if run.posterior.dimension == 0 or len(run.betas) < 2:
         raise InputError("run", "a run without a ladder", "a run of a model with parameters",
                          "use sample, not metropolis")

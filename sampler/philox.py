@@ -16,7 +16,7 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 LOW = 0xFFFFFFFF
 # Stream names; the last entry of a block of draws that a parameter may use is DRAWS - 1.
-START, PRIOR, WALK, SWAP, POLISH, JUMP, FIT = range(1, 8)
+START, PRIOR, WALK, SWAP, POLISH, JUMP, FIT, TRADE, AMPLITUDE = range(1, 10)
 DRAWS = 4096
 
 

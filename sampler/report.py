@@ -69,6 +69,9 @@ def summary(run: Run) -> str:
     draws, key = sorted_draws(run)
     if key:
         lines.append(f"components sorted after sampling: {key}")
+    if run.integrated:
+        lines.append("integrated out of U, drawn afterwards (from the prior while switched off): "
+                     + ", ".join(run.integrated))
     lines += [f"units: x in {data.x_label!r}, y in {data.y_label!r}", *_widths(run), ""]
     lines += _parameter_table(run, draws)
     times = relaxation_times(run, draws)
@@ -402,7 +405,7 @@ def draw_ladder(run: Run) -> Any:
                title="(c) Mean energy (bars: 1 sd)")
     heat.errorbar(run.betas[warm], along.heat_capacity[warm], along.heat_capacity_error[warm],
                   fmt="o-", ms=3, color=_BLUE)
-    heat.axhline(0.5 * run.posterior.dimension, color="0.4", ls=":", lw=1.0)
+    heat.axhline(0.5 * run.sampled, color="0.4", ls=":", lw=1.0)
     heat.set(xscale="log", xlabel="inverse temperature β (dimensionless)",
              ylabel="β² Var U (dimensionless)", title="(d) Heat capacity (dotted: d/2)")
     return figure
