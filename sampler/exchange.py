@@ -410,11 +410,11 @@ class _Machine:
         self.total = total
 
     def burn_in(self, sweeps: int) -> None:
-        """Rounds that grow; after each, steps and ladder are tuned.  Then, where the walk is
-        slow, rounds after which the jumps are fitted anew.  The rest runs with what will be
-        counted with, so that it is forgotten too."""
+        """Rounds that grow; after each, steps and ladder are tuned.  Then rounds after which, where
+        the walk is slow, jumps are fitted anew.  The rest runs with what will be counted with, so
+        that it is forgotten too."""
         self._discard()
-        self.jumps = None
+        begin, self.jumps = self.sweep, None
         tuning = sweeps - sweeps // 2
         sizes = [tuning // 20] * 4 + [tuning // 10] * 2
         sizes += [(tuning - sum(sizes)) // 4] * 2
@@ -423,15 +423,15 @@ class _Machine:
         for k, size in enumerate(sizes):
             if size:
                 energy, draws = self._sweeps(size, "burn-in")
-                slow = k == len(sizes) - 1 and self.may_jump and is_slow(energy, draws)
+                slow = is_slow(energy, draws)
                 self._tune_steps()
                 if not self.fixed_ladder and k >= 3:
                     self._tune_ladder(energy)
-        self._learn_jumps([sweeps // 8] * 3 if slow else [])
-        self._sweeps(sweeps - tuning - 3 * (sweeps // 8) * slow, "burn-in")
+        if self.may_jump:
+            self._learn_jumps([sweeps // 8] * 3, slow)
+        self._sweeps(begin + sweeps - self.sweep, "burn-in")
         if self.jumps is not None:
-            on = self._accepted(self.jumps, KEPT)
-            self.jumps = self.jumps._replace(on=on.astype(np.int64)) if on.any() else None
+            self.jumps = self._kept(self.jumps, KEPT)
         self.burnt = self.sweep - 1
         self._forget()
 
@@ -561,33 +561,42 @@ class _Machine:
 
     # -- jumps ----------------------------------------------------------------------------------
 
-    def _learn_jumps(self, sizes: list[int]) -> None:
-        """Gather, fit, jump, refit where it pays; no jumps at all where it pays nowhere."""
+    def _learn_jumps(self, sizes: list[int], slow: bool) -> None:
+        """From where the walk is first slow: gather, fit, jump, refit.  A mode may be found, and
+        the walk prove slow, at any time.  No jumps at all where they do not pay."""
         rungs = len(self.betas)
+        fitted: Jumps | None = nowhere(self.posterior, self.problem, rungs)
         wanted = np.arange(rungs) >= rungs // 4
-        jumps = nowhere(self.posterior, self.problem, rungs)
-        for k, size in enumerate(sizes):
-            self.jumps = jumps
+        for size in sizes:
+            self.jumps = fitted if slow else None
             self.thin = max(1, len(self.chains) * size // FITTED)
             self.thetas = [[] for _ in self.chains]
             self._forget_acceptance()
-            self._sweeps(size, "burn-in")
-            if k > 0:
-                wanted = self._accepted(jumps, 0.3 * KEPT)
-            thetas = np.concatenate([np.concatenate(chain) for chain in self.thetas])
-            if not wanted.any() or len(thetas) < 4 * (self.posterior.dimension + 1):
+            energy, draws = self._sweeps(size, "burn-in")
+            if self.jumps is None:
+                slow = is_slow(energy, draws)
+                continue
+            if self.jumps.on.any():
+                fitted = self._kept(self.jumps, 0.3 * KEPT)
+                wanted = wanted if fitted is None else fitted.on == 1
+            thetas = np.concatenate([row for chain in self.thetas for row in chain] or [
+                np.zeros((0, rungs, self.posterior.dimension))])
+            if fitted is None or len(thetas) < 4 * (self.posterior.dimension + 1):
                 self.jumps = None
                 break
             self.fits += 1
-            self.jumps = jumps = fit_jumps(self.posterior, jumps, thetas, wanted, self.seed,
-                                           self.fits)
+            self.jumps = fitted = fit_jumps(self.posterior, fitted, thetas, wanted, self.seed,
+                                            self.fits)
         self.thin = int(np.iinfo(np.int64).max)
         self._forget_acceptance()
 
-    def _accepted(self, jumps: Jumps, least: float) -> NDArray[np.bool_]:
-        """The rungs where more than this share of the tries is accepted."""
+    def _kept(self, jumps: Jumps, least: float) -> Jumps | None:
+        """Only the rungs where more than this share of the tries is accepted; none at all where
+        that is not even half of them: few such rungs shorten no round trip."""
         share = self.jump_accepted / np.maximum(self.jump_proposed, 1)
-        return np.asarray((jumps.on == 1) & (share > least))
+        on = (jumps.on == 1) & (share > least)
+        few = 2 * on.sum() < jumps.on.sum()
+        return None if few else jumps._replace(on=on.astype(np.int64))
 
     # -- tuning ---------------------------------------------------------------------------------
 
@@ -639,6 +648,8 @@ def is_slow(energy: Array, draws: Array) -> bool:
     """Whether the energy or any parameter takes many sweeps at beta = 1 to be forgotten."""
     from sampler.series import autocorrelation_time
 
+    if draws.shape[1] < 2:
+        return False
     series = [energy[..., -1], *np.moveaxis(draws, -1, 0)]
     return max(autocorrelation_time(values) for values in series) > SLOW
 

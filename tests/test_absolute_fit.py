@@ -27,13 +27,18 @@ def test_the_stored_campaign_keeps_its_promise() -> None:
 
 def test_six_seeds_again() -> None:
     """Were a share of 0.95 of the wrong and 0.02 of the right models flagged, fewer than 4 of 6,
-    or more than 1 of 6, would happen in 0.2 and 0.6 %.  The twin: p-values
-    of the right lines do not pass for those of the wrong ones."""
+    or more than 1 of 6, would happen in 0.2 and 0.6 %.  The p-values are means over draws: another
+    run of the same data gives the same up to the few draws that make a far tail of the runs test,
+    so that one is compared where it is no far tail.  The twin: p-values of the right lines do not
+    pass for those of the wrong ones."""
     found = campaign(range(6))
     assert found["wrong"]["flagged"] >= 4 / 6 and found["right"]["flagged"] <= 1 / 6
-    for which in WANTED:
-        assert np.allclose(np.log(found[which]["p"]), np.log(STORED[which]["p"][:6]), atol=0.5)
-    assert not np.allclose(np.log(found["wrong"]["p"]), np.log(STORED["right"]["p"][:6]), atol=0.5)
+    again = {which: np.log(found[which]["p"]) for which in WANTED}
+    stored = {which: np.log(STORED[which]["p"][:6]) for which in WANTED}
+    assert np.allclose(again["right"], stored["right"], atol=0.5)
+    assert np.allclose(again["wrong"][:, [0, 2]], stored["wrong"][:, [0, 2]], atol=0.5)
+    assert (again["wrong"][:, 1] < -5.0).all()
+    assert not np.allclose(again["wrong"][:, [0, 2]], stored["right"][:, [0, 2]], atol=0.5)
 
 
 @pytest.mark.slow

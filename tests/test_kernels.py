@@ -237,7 +237,7 @@ def test_same_decisions_for_jumps(what):
     pair = Pair(posterior)
     pair.learn()
     assert pair.locked(60) > 55
-    assert 100 < pair.accepted < 0.95 * 60 * (RUNGS - 1)
+    assert (20 if what == "crowded" else 100) < pair.accepted < 0.95 * 60 * (RUNGS - 1)
     assert cpu.FREEDOM == mixture.FREEDOM
 
 

@@ -80,6 +80,7 @@ class Replicas:
         from sampler.kernels.problem import lower
 
         self.cpu, self.move, self.betas = cpu, move, betas
+        self.jumps: Any = None
         self.problem = lower(posterior(move), compiled=True)
         self.chain, self.work = buffers(self.problem, 1, len(betas))
         generator = np.random.default_rng(seed_of(f"replicas of {move}", seed))
@@ -104,12 +105,36 @@ class Replicas:
         from sampler import philox
 
         size = len(self.betas)
-        streams = (philox.START, philox.PRIOR, philox.WALK, philox.SWAP)
+        streams = (philox.START, philox.PRIOR, philox.WALK, philox.SWAP, philox.JUMP)
         keys = np.array([philox.stream_key(seed, s) for s in streams], dtype=np.uint64)
-        self.cpu.sweeps(self.problem, self.chain, self.work, self.betas, steps.reshape(size, 1),
-                        keys, number, np.empty((1, size)), np.empty((1, size), np.int16),
-                        np.empty((1, 1)), np.zeros((size, 1), np.int64),
-                        np.zeros((size, 1), np.int64))
+        counts = np.zeros((4, size), dtype=np.int64)
+        arguments = (self.chain, self.work, self.betas, steps.reshape(size, 1), keys, number,
+                     np.empty((1, size)), np.empty((1, size), np.int16), np.empty((1, 1)),
+                     counts[0].reshape(size, 1), counts[1].reshape(size, 1))
+        if self.jumps is None:
+            self.cpu.sweeps(self.problem, *arguments)
+            return
+        from sampler.exchange import buffers
+
+        jumping = self.cpu.Jumping(buffers(self.problem, 1, 1)[0], np.empty((5, 5)), counts[2],
+                                   counts[3], np.empty((0, size, 1)))
+        self.cpu.jumping_sweeps(self.cpu.address_of_sweeps(self.problem, *arguments), self.problem,
+                                self.jumps, jumping, *arguments, number + 1)
+
+    def fit_jumps(self, wrong: bool) -> None:
+        """Densities fitted to 300 of the replicas, the same for all; ``wrong`` plants a ratio
+        that takes the first part for an eighth as likely as it is drawn."""
+        from sampler.jumps import fit_jumps, nowhere
+
+        one = posterior(self.move)
+        jumps = fit_jumps(one, nowhere(one, self.problem, 1), self.chain.theta[:300, None],
+                          np.array([True]), 1, 1)
+        if wrong:
+            jumps.height[0, 0] -= math.log(8.0)
+        size = len(self.betas)
+        self.jumps = jumps._replace(**{
+            name: np.repeat(getattr(jumps, name), size, axis=0)
+            for name in ("on", "edge", "height", "mean", "root")})
 
 
 def cells(move: str, beta: float, theta: Array) -> NDArray[np.int64]:
@@ -158,15 +183,20 @@ def step_of(move: str, beta: float) -> float:
 
 
 def reversible_p(move: str, beta: float, replicas: int, seed: int,
-                 adapting: bool = False) -> float:
-    """p of one level; ``adapting`` plants steps that follow the present state."""
+                 planted: bool = False) -> float:
+    """p of one level; ``planted`` are steps that follow the present state, or a wrong ratio of
+    jumps."""
     before, after = [], []
+    jumping, move = move.startswith("jump"), move.replace("jump", "walk")
     for part in range(math.ceil(replicas / REPLICAS)):
         number = seed_of(f"{move} {beta} {part}", seed)
-        many = Replicas(move, np.full(REPLICAS, beta), number)
+        # No rung at beta = 0 jumps, where the prior is drawn anew: next to it.
+        many = Replicas(move, np.full(REPLICAS, max(beta, 1e-12) if jumping else beta), number)
         start = many.chain.theta[:, 0].copy()
-        steps = np.full(REPLICAS, step_of(move, beta))
-        if adapting:
+        steps = np.full(REPLICAS, 0.0 if jumping else step_of(move, beta))
+        if jumping:
+            many.fit_jumps(planted)
+        elif planted:
             steps *= 0.5 + start / np.median(start)
         many.sweep(1, steps, number)
         before.append(cells(move, beta, start))
@@ -196,20 +226,22 @@ def exchange_p(replicas: int, seed: int) -> float:
 def reversible_run(name: str, seed: int) -> Numbers:
     """A move at one beta, by the sequential scheme."""
     move, _, beta = name.rpartition(" at ")
-    adapting = move.startswith("planted: ")
+    planted = move.startswith("planted: ")
     move = move.removeprefix("planted: ")
     p = 0.0
     for level in range(LEVELS):
         size = REPLICAS * 4**level
         p = (exchange_p(size, seed + level) if move == "exchange" else
-             reversible_p(move, float(beta), size, seed + level, adapting))
+             reversible_p(move, float(beta), size, seed + level, planted))
         if p > ALPHA or p < ALPHA / 1000:
             break
     return {"p": p, "passed": p > ALPHA, "levels": level + 1}
 
 
-MOVES = (*(f"walk {k}" for k in WALKS), *(f"draw {k}" for k in DRAWS), "noise", "switch")
-PLANTS = tuple(f"planted: walk {k} at {b:g}" for k in ("Gamma", "LogUniform") for b in (0.1, 1.0))
+MOVES = (*(f"{how} {k}" for how in ("walk", "jump") for k in WALKS),
+         *(f"draw {k}" for k in DRAWS), "noise", "switch")
+PLANTS = (*(f"planted: walk {k} at {b:g}" for k in ("Gamma", "LogUniform") for b in (0.1, 1.0)),
+          "planted: jump Uniform at 0.1", "planted: jump Gamma at 1")
 
 
 def judge_reversible(records: Records) -> list[Finding]:
@@ -221,7 +253,7 @@ def judge_reversible(records: Records) -> list[Finding]:
         nothing(f"moves that are not reversible, of {len(real)} (lowest p: {least}, "
                 f"{real[least]['p']:.1e})", [k for k, r in real.items() if not r["passed"]],
                 f"{1e-5 * len(real):.0e}"),
-        nothing("planted: steps that go on adapting to the state, not caught",
+        nothing("planted, not caught: steps that adapt to the state, jumps of a wrong ratio",
                 [k for k, r in rows.items() if k.startswith("planted") and r["passed"]], "0")]
 
 
