@@ -78,7 +78,7 @@ class Result:
     unknown_error: Array
     single: Array         # (single noises, data sets) the same, one peak true
     single_error: Array
-    untrusted: Array      # (3,) data sets, of each of the three, with a run that matters and is doubted
+    untrusted: Array      # (3,) data sets of each part with a run that matters and is doubted
 
 
 def shapes(settings: Settings) -> tuple[Array, Array, Array]:
@@ -195,7 +195,8 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
         needed=noise_needed(questions(settings, [1.0])[0].weight, HEIGHT, settings.half_width,
                             WANTED),
         unknown=found["unknown"][:, 0], unknown_error=found["unknown"][:, 1],
-        single=found["single"][:, 0], single_error=found["single"][:, 1], untrusted=np.array(untrusted, dtype=float))
+        single=found["single"][:, 0], single_error=found["single"][:, 1],
+        untrusted=np.array(untrusted, dtype=float))
 
 
 def fitted(noise: Any, chosen: Any, data_sets: int) -> tuple[float, float, Array]:
