@@ -15,6 +15,7 @@ EXPERIMENTS = (
     "criteria_biases",
     "nagata2012_number_of_peaks",
     "peak_resolution",
+    "design_by_simulation",
     "trapped_metropolis",
     "gauss1_two_peaks",
     "t1_inversion_recovery",

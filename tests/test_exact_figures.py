@@ -18,6 +18,7 @@ import pytest
 
 from experiments import (
     criteria_biases,
+    design_by_simulation,
     estimated_noise,
     integration,
     law_of_the_choice,
@@ -30,7 +31,7 @@ from experiments import (
 from experiments.claims import Claim, farthest, kolmogorov
 
 EXACT = ("law_of_the_choice", "estimated_noise", "posterior_of_the_line", "integration",
-         "criteria_biases", "learning_coefficient", "straight_line")
+         "criteria_biases", "learning_coefficient", "straight_line", "design_by_simulation")
 
 
 def failed(claims: Iterable[Claim]) -> list[str]:
@@ -296,6 +297,60 @@ def test_claims_on_two_peaks_can_fail() -> None:
                    {"F_one": result.F_one + 0.2}, {"F": result.F[:, ::-1]}, {"fitted": 1e-3},
                    {"trusted": [False] * len(result.trusted)}):
         assert failed(peak_resolution.check(replace(result, **change)))
+
+
+def test_the_law_of_a_second_height() -> None:
+    """20,000 data sets of two fixed peaks: F2 - F1 by two least squares fits is the exact one, and
+    the share below zero the law's (4 binomial errors, false alarm 6e-5); a weight that forgets the
+    overlap is caught."""
+    from theory.choice import probability_of_offset
+
+    settings = replace(design_by_simulation.SETTINGS, data_sets=20_000)
+    x, left, right = design_by_simulation.shapes(settings)
+    y = design_by_simulation.simulated(settings, (0.4,), 0.5 * (left + right), 0)[0]
+    exact = design_by_simulation.exact_differences(settings, y, 0.4)
+    F = []
+    for A in (left[:, None], np.stack([left, right], axis=1)):
+        rss = np.sum((y - y @ np.linalg.pinv(A).T @ A.T) ** 2, axis=1)
+        F.append(rss / 0.32 + A.shape[1] * math.log(20.0)
+                 + 0.5 * np.linalg.slogdet(A.T @ A / (2 * math.pi * 0.16))[1])
+    assert exact == pytest.approx(F[1] - F[0], abs=1e-9)
+    (question,) = design_by_simulation.questions(settings, [0.4])
+    p = probability_of_offset(question)
+    error = math.sqrt(p * (1 - p) / 20_000)
+    assert abs(np.mean(exact < 0) - p) < 4 * error
+    apart = probability_of_offset(replace(question, weight=float(right @ right)))
+    assert abs(np.mean(exact < 0) - apart) > 4 * error
+    assert len(x) == settings.points
+
+
+def test_the_noise_that_is_read_off_a_fitted_curve() -> None:
+    """200 campaigns of 24 data sets on a known curve: the spread of ln(noise at 95 %) is the error
+    claimed, within a quarter, and its bias below a third of it; half the error is caught."""
+    from scipy.special import ndtr
+
+    noise, found = np.array(design_by_simulation.SETTINGS.noise), []
+    p = ndtr(-3.0 * np.log(noise / 0.03))
+    counts = np.random.default_rng(11).binomial(24, p, size=(200, len(noise)))
+    for row in counts:
+        value, error, _ = design_by_simulation.fitted(noise, row, 24)
+        found.append((math.log(value), error))
+    values, errors = np.transpose(found)
+    truth = math.log(0.03) - 1.6448536 / 3.0
+    claimed = float(np.median(errors))
+    assert values.std() == pytest.approx(claimed, rel=0.25)
+    assert values.std() != pytest.approx(claimed / 2, rel=0.25)
+    assert abs(np.median(values) - truth) < claimed / 3
+
+
+def test_claims_on_design_by_simulation_can_fail() -> None:
+    result = results.load("design_by_simulation")
+    assert not failed(design_by_simulation.check(result))
+    for change in ({"known_exact": result.known_exact + 0.1}, {"law": 0.5 * result.law},
+                   {"unknown": result.unknown[::-1]}, {"unknown": -result.unknown},
+                   {"single": -result.single}, {"needed": 0.01},
+                   {"unknown_error": np.full_like(result.unknown, 30.0)}):
+        assert failed(design_by_simulation.check(replace(result, **change)))
 
 
 def test_claims_on_the_line_can_fail() -> None:
