@@ -619,11 +619,14 @@ class _Machine:
     # -- jumps ----------------------------------------------------------------------------------
 
     def _learn_jumps(self, sizes: list[int], slow: bool) -> None:
-        """From where the walk is first slow: gather, fit, jump, refit.  A mode may be found, and
-        the walk prove slow, at any time.  No jumps at all where they do not pay."""
+        """From where the walk is first slow: gather, fit every third rung, jump, fit all, jump,
+        refit those where it pays.  A mode may be found, and the walk prove slow, at any time.  No
+        jumps at all where they do not pay."""
         rungs = len(self.betas)
         fitted: Jumps | None = nowhere(self.posterior, self.engine.problem, rungs)
-        wanted = np.arange(rungs) >= rungs // 4
+        colder = np.arange(rungs) >= rungs // 4
+        probed = colder & (np.arange(rungs)[::-1] % 3 == 0)
+        wanted = probed
         for size in sizes:
             self.jumps = fitted if slow else None
             self.thin = max(1, len(self.chains) * size // FITTED)
@@ -634,8 +637,9 @@ class _Machine:
                 slow = is_slow(energy, draws)
                 continue
             if self.jumps.on.any():
-                fitted = self._kept(self.jumps, 0.3 * KEPT)
-                wanted = wanted if fitted is None else fitted.on == 1
+                fitted = self._kept(self.jumps, 0.5 * KEPT)
+                if fitted is not None:
+                    wanted = colder if wanted is probed else fitted.on == 1
             thetas = np.concatenate([row for chain in self.thetas for row in chain] or [
                 np.zeros((0, rungs, self.posterior.dimension))])
             if fitted is None or len(thetas) < 4 * (self.posterior.dimension + 1):

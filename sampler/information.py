@@ -83,7 +83,8 @@ def criteria(run: Run) -> Criteria:
     --------
     >>> from sampler import Data, Model, Posterior, sample, shapes
     >>> line = Model.single(shapes.linear, offset=(-1, 1), slope=(-10, 10))
-    >>> data = Data([0, 1, 2, 3], [0.1, 0.9, 2.2, 2.7], noise=0.5)
+    >>> x = [0.1 * i for i in range(21)]
+    >>> data = Data(x, [0.1 + 1.1 * v for v in x], noise=0.5)
     >>> found = criteria(sample(Posterior(line, data), sweeps=1000, seed=1))
     >>> found.unsafe, abs(found.loo - found.waic) < 1.0
     (0, True)

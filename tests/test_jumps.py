@@ -163,7 +163,7 @@ def two_hills() -> Posterior:
 
 
 def test_a_narrow_mode_that_one_chain_finds_is_weighed_by_all() -> None:
-    """ln Z = -10 ln 20.  Measured over 30 seeds: rms 0.024, weight 0.499 +- 0.010, 4100 effective
+    """ln Z = -10 ln 20.  Measured over 30 seeds: rms 0.005, weight 0.499 +- 0.006, 4200 effective
     draws of the mode in 10,000; without jumps 7, and a weight of 0.57 +- 0.17."""
     posterior = two_hills()
     run = sample(posterior, 2500, burn_in=4000, seed=1)
