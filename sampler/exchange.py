@@ -475,16 +475,15 @@ class _Machine:
         sizes = [tuning // 20] * 4 + [tuning // 10] * 2
         sizes += [(tuning - sum(sizes)) // 4] * 2
         sizes.append(tuning - sum(sizes))
-        slow = False
+        energy = draws = np.zeros((0, 0, 0))
         for k, size in enumerate(sizes):
             if size:
                 energy, draws = self._sweeps(size, "burn-in")
-                slow = is_slow(energy, draws)
                 self._tune_steps()
                 if not self.fixed_ladder and k >= 3:
                     self._tune_ladder(energy)
         if self.may_jump:
-            self._learn_jumps([sweeps // 8] * 3, slow)
+            self._learn_jumps([sweeps // 8] * 3, is_slow(energy, draws))
         self._sweeps(begin + sweeps - self.sweep, "burn-in")
         if self.jumps is not None:
             self.jumps = self._kept(self.jumps, KEPT)
@@ -600,8 +599,7 @@ class _Machine:
             jumping = self.cpu.Jumping(self._new_chain(1), np.empty((5, 3 + 2 * free)), jumped,
                                        tried, thetas)
             if not self.address:
-                self.address = self.cpu.address_of_sweeps(self.engine.problem,
-                                                              *arguments)
+                self.address = self.cpu.address_of_sweeps(self.engine.problem, *arguments)
             self.cpu.jumping_sweeps(self.address, self.engine.problem, self.jumps, jumping,
                                     *arguments, self.thin)
             if len(thetas):

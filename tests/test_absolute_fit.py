@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from experiments.absolute_fit import WANTED, campaign
 from experiments.paths import RESULTS
@@ -27,18 +28,22 @@ def test_the_stored_campaign_keeps_its_promise() -> None:
 
 def test_six_seeds_again() -> None:
     """Were a share of 0.95 of the wrong and 0.02 of the right models flagged, fewer than 4 of 6,
-    or more than 1 of 6, would happen in 0.2 and 0.6 %.  The p-values are means over draws: another
-    run of the same data gives the same up to the few draws that make a far tail of the runs test,
-    so that one is compared where it is no far tail.  The twin: p-values of the right lines do not
-    pass for those of the wrong ones."""
+    or more than 1 of 6, would happen in 0.2 and 0.6 %.  On the processor of the stored campaign
+    the p-values are the same; on another the last digits differ, and so the chains: a residual
+    near zero may change its sign, and the number of runs by two.  Two such are allowed.
+    The twin: p-values of the right lines do not pass for those of the wrong ones."""
     found = campaign(range(6))
     assert found["wrong"]["flagged"] >= 4 / 6 and found["right"]["flagged"] <= 1 / 6
-    again = {which: np.log(found[which]["p"]) for which in WANTED}
-    stored = {which: np.log(STORED[which]["p"][:6]) for which in WANTED}
-    assert np.allclose(again["right"], stored["right"], atol=0.5)
-    assert np.allclose(again["wrong"][:, [0, 2]], stored["wrong"][:, [0, 2]], atol=0.5)
-    assert (again["wrong"][:, 1] < -5.0).all()
-    assert not np.allclose(again["wrong"][:, [0, 2]], stored["right"][:, [0, 2]], atol=0.5)
+    for which in WANTED:
+        assert alike(found[which]["p"], STORED[which]["p"][:6])
+    assert not alike(found["wrong"]["p"], STORED["right"]["p"][:6])
+
+
+def alike(p: list[list[float]], q: list[list[float]]) -> bool:
+    a, b = np.array(p), np.array(q)
+    runs = (norm.ppf(a[:, 1]) - norm.ppf(b[:, 1])) * np.sqrt(301) / 2.0
+    return bool(np.allclose(np.log(a[:, ::2]), np.log(b[:, ::2]), atol=0.5)
+                and np.all(np.abs(runs) < 4.5))
 
 
 @pytest.mark.slow
