@@ -12,7 +12,8 @@ puts in or out changes one row and column of the factor: with k components in,
 * trade: i out and j in at once; w w falls by (t w)**2/alpha, w u by (t w)(t u)/alpha,
 
 so that a proposal costs O(k**2) whatever the number of points or of candidates, and only an
-accepted one changes the factor (a new last row, or Givens rotations that close the gap).
+accepted one changes the factor (a new last row, or Givens rotations that close the gap).  Its small
+functions are inlined: to hand over all these arrays costs three times the arithmetic.
 
 Nothing is carried from sweep to sweep but parameters and energies: the factor is made anew when a
 replica's sweep begins, in the order of the candidates, so that rounding cannot add up and a run
@@ -50,6 +51,7 @@ from sampler.kernels.cpu import (
     _column,
     _copy,
     _dot,
+    _inlined,
     _inside,
     _load,
     _scaled,
@@ -193,6 +195,7 @@ def log_interval(precision, pull, lo, hi):
 @njit(**INSIDE)
 def _share(problem, a, s, values):
     """What a summand's column is multiplied by, besides its amplitude and its switch."""
+    _inlined()
     j = a.holder[s]
     f = 1.0
     for c in range(2):
@@ -298,6 +301,7 @@ def _units(tables, values, unit):
 
 @njit(**INSIDE)
 def _entry(gram, unit, i, j):
+    _inlined()
     total = 0.0
     for b in range(unit.shape[0]):
         total += unit[b] * gram[b, i, j]
@@ -306,6 +310,7 @@ def _entry(gram, unit, i, j):
 
 @njit(**INSIDE)
 def _linear(a, pull, unit, j):
+    _inlined()
     total = a.centre[j]
     for b in range(unit.shape[0]):
         total += unit[b] * pull[b, j]
@@ -315,6 +320,7 @@ def _linear(a, pull, unit, j):
 @njit(**INSIDE)
 def _solve_row(gram, unit, j, factor, k, w):
     """w = L^-1 a for direction j against the k that are in."""
+    _inlined()
     for c in range(k):
         value = _entry(gram, unit, j, factor.order[c])
         w[c] = (value - _inner(factor.root[c, :c], w[:c])) * factor.inverse[c]
@@ -323,6 +329,7 @@ def _solve_row(gram, unit, j, factor, k, w):
 @njit(**INSIDE)
 def _append(j, w, d2, linear, factor, k):
     """Direction j becomes row k; w = L^-1 a, d2 its pivot, linear its right-hand side."""
+    _inlined()
     for c in range(k):
         factor.root[k, c] = w[c]
     d = math.sqrt(d2)
@@ -375,7 +382,7 @@ def _remove(factor, k, q):
             root[i - 1, c] = root[i, c]
         factor.order[i - 1] = factor.order[i]
     for p in range(q, k - 1):
-        r = math.hypot(root[p, p], root[p, p + 1])
+        r = math.sqrt(root[p, p] ** 2 + root[p, p + 1] ** 2)
         cosine, sine = root[p, p] / r, root[p, p + 1] / r
         root[p, p] = r
         factor.inverse[p] = 1.0 / r
@@ -391,6 +398,7 @@ def _remove(factor, k, q):
 @njit(**INSIDE)
 def _unit_row(factor, k, q, t):
     """t = L^-1 e_q, and alpha = (A^-1)_qq, mu = (A^-1 b)_q."""
+    _inlined()
     t[q] = factor.inverse[q]
     for c in range(q + 1, k):
         t[c] = -_inner(factor.root[c, q:c], t[q:c]) * factor.inverse[c]
@@ -427,6 +435,7 @@ def _leave(work, k, q):
 @njit(**INSIDE)
 def _flip(tables, gram, pull, work, p, beta, log_u, k, outside, energy):
     """Put a direction in, or out; the new k, number out, and energy."""
+    _inlined()
     a, now = tables.amplitudes, work.now
     j = a.switched[p]
     present, absent = tables.problem.prior[p, 0], tables.problem.prior[p, 1]
@@ -462,6 +471,7 @@ def _flip(tables, gram, pull, work, p, beta, log_u, k, outside, energy):
 @njit(**INSIDE)
 def _trade(tables, gram, pull, work, beta, u, v, k, outside, energy):
     """One direction out and another one in, both chosen evenly; the new energy."""
+    _inlined()
     prior, a, now = tables.problem.prior, tables.amplitudes, work.now
     switches = 0
     for j in range(a.switch.shape[0]):
