@@ -208,6 +208,7 @@ def _share(problem, a, s, values):
 @njit(**INSIDE)
 def _direction(tables, work, old, j, out):
     """Direction j from the columns, new ones where the proposal has them."""
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     _scaled(out, 0.0, problem.y)
     p = a.linear[j]
@@ -224,6 +225,7 @@ def _direction(tables, work, old, j, out):
 @njit(**INSIDE)
 def _rest(tables, work, old, out, quad):
     """The summands without an integrated amplitude, minus data; half its sum of squares."""
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     _scaled(out, -1.0, problem.y)
     for s in range(problem.block.shape[0]):
@@ -243,6 +245,7 @@ def _rest(tables, work, old, out, quad):
 @njit(**INSIDE)
 def _products(tables, i, one, j, other, gram):
     """Write the Gram matrix at (i, j) and (j, i), i >= j so that the bits depend on no history."""
+    _inlined()
     problem = tables.problem
     for b in range(problem.law.shape[0]):
         first, n = problem.start[b], problem.padded[b]
@@ -253,6 +256,7 @@ def _products(tables, i, one, j, other, gram):
 
 @njit(**INSIDE)
 def _pulls(tables, j, direction, state, pull):
+    _inlined()
     problem = tables.problem
     for b in range(problem.law.shape[0]):
         first, n = problem.start[b], problem.padded[b]
@@ -293,6 +297,7 @@ def _inner(a, b):
 
 @njit(**INSIDE)
 def _units(tables, values, unit):
+    _inlined()
     problem = tables.problem
     for b in range(problem.law.shape[0]):
         if problem.law[b] == GAUSSIAN_SCALED:
@@ -510,6 +515,7 @@ def _trade(tables, gram, pull, work, beta, u, v, k, outside, energy):
 def _propose(tables, chain, work, t, p):
     """New columns, directions and products for values[p]; 2 if the rest changes too, 1 if not,
     0 if only the noise, -1 if a formula has no value."""
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     verdict = 0
     for row in range(problem.first[p], problem.first[p + 1]):
@@ -554,6 +560,7 @@ def _propose(tables, chain, work, t, p):
 
 @njit(**INSIDE)
 def _forget(tables, work, p):
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     for row in range(problem.first[p], problem.first[p + 1]):
         s = problem.touched[row, 0]
@@ -565,6 +572,7 @@ def _forget(tables, work, p):
 @njit(**INSIDE)
 def _keep(tables, chain, work, t, p, verdict):
     """The proposal's columns, rest, directions and products become those of the replica."""
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     for row in range(problem.first[p], problem.first[p + 1]):
         s = problem.touched[row, 0]
@@ -586,6 +594,7 @@ def _keep(tables, chain, work, t, p, verdict):
 @njit(**INSIDE)
 def _take(factor, other, k, m):
     """The first k rows of the other factor, and what belongs to the amplitude with bounds."""
+    _inlined()
     for i in range(k):
         _copy(factor.root[i, :i + 1], other.root[i, :i + 1])
         factor.inverse[i] = other.inverse[i]
@@ -598,6 +607,7 @@ def _take(factor, other, k, m):
 @njit(**INSIDE)
 def _walk(tables, chain, work, t, p, beta, step, u, log_u, k, energy):
     """One random-walk proposal of a parameter that is not integrated out; k, energy, accepted."""
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     old = work.values[p]
     kind = problem.kind[p]
@@ -670,13 +680,6 @@ def _last_amplitude(a, last, sweep, r, key):
 
 
 @njit(**INSIDE)
-def _stale(tables, chain, r):
-    """Theta is new: what follows from it, unless nothing but switches moves, does not hold."""
-    if tables.amplitudes.moving == 1:
-        chain.built[r] = 0
-
-
-@njit(**INSIDE)
 def _start(tables, chain, work, r):
     """The factor of replica r and its energy; how many directions are in."""
     a = tables.amplitudes
@@ -690,60 +693,61 @@ def _start(tables, chain, work, r):
     return k
 
 
-@njit(**INSIDE)
-def _one_replica(tables, chain, work, r, k, beta, steps, keys, sweep, accepted, proposed):
-    a = tables.amplitudes
-    t = r * a.moving
-    energy = chain.energy[r]
-    outside = _list_places(tables, work, k)
-    _block(sweep, r, keys[WALK], work.u, work.log_u)
-    for p in range(a.move.shape[0]):
-        if a.move[p] == INTEGRATED:
-            continue
-        if a.move[p] == SWITCH:
-            k, outside, energy, taken = _flip(tables, chain.gram[t], chain.pull[t], work, p, beta,
-                                              work.log_u[p], k, outside, energy)
-        else:
-            k, energy, taken = _walk(tables, chain, work, t, p, beta, steps[p], work.u[p],
-                                     work.log_u[p], k, energy)
-            if taken:
-                outside = _list_places(tables, work, k)
-        proposed[p] += 1
-        accepted[p] += taken
-    for i in range(a.trades):
-        u, v = pair(sweep, r, i, keys[TRADE])
-        energy = _trade(tables, chain.gram[t], chain.pull[t], work, beta, u, v, k, outside, energy)
-    for p in range(a.move.shape[0]):
-        if a.move[p] != INTEGRATED:
-            chain.theta[r, p] = work.values[p]
-    chain.energy[r] = energy
-
-
 def _compiled(stamp: int) -> Any:
-    """The one entry into this file; the stamp is part of the key under which numba caches it."""
+    """The one entry into this file; the stamp is part of the key under which numba caches it.
+
+    One function and few calls inside it: every function that is compiled on the way is optimised
+    anew in each that calls it."""
 
     @njit(**SCALAR)
     def advance(tables, chain, work, betas, steps, keys, start, energies, replicas, draws,
                 accepted, proposed, rebuilt):
-        if rebuilt >= 0 and stamp >= 0:
-            _stale(tables, chain, rebuilt)
-            _start(tables, chain, work, rebuilt)
-        problem, rungs = tables.problem, betas.shape[0]
-        for t in range(energies.shape[0]):
+        problem, a, rungs = tables.problem, tables.amplitudes, betas.shape[0]
+        for t in range(-1 if rebuilt >= 0 and stamp >= 0 else 0, energies.shape[0]):
             sweep = start + t
-            for level in range(rungs):
-                r = chain.rung[level]
-                if betas[level] == 0.0:
+            for level in range(rungs if t >= 0 else 1):
+                r = chain.rung[level] if t >= 0 else rebuilt
+                if t >= 0 and betas[level] == 0.0:
                     draw_prior(problem.kind, problem.prior, problem.below, problem.above, sweep, r,
                                keys[PRIOR], chain.theta[r])
-                    _stale(tables, chain, r)
+                if a.moving == 1 and (t < 0 or betas[level] == 0.0):
+                    chain.built[r] = 0
                 k = _start(tables, chain, work, r)
+                if t < 0:
+                    break
                 if betas[level] > 0.0:
-                    _one_replica(tables, chain, work, r, k, betas[level], steps[level], keys,
-                                 sweep, accepted[level], proposed[level])
+                    own = r * a.moving
+                    energy = chain.energy[r]
+                    outside = _list_places(tables, work, k)
+                    _block(sweep, r, keys[WALK], work.u, work.log_u)
+                    for p in range(a.move.shape[0]):
+                        if a.move[p] == INTEGRATED:
+                            continue
+                        if a.move[p] == SWITCH:
+                            k, outside, energy, taken = _flip(
+                                tables, chain.gram[own], chain.pull[own], work, p, betas[level],
+                                work.log_u[p], k, outside, energy)
+                        else:
+                            k, energy, taken = _walk(
+                                tables, chain, work, own, p, betas[level], steps[level, p],
+                                work.u[p], work.log_u[p], k, energy)
+                            if taken:
+                                outside = _list_places(tables, work, k)
+                        proposed[level, p] += 1
+                        accepted[level, p] += taken
+                    for i in range(a.trades):
+                        u, v = pair(sweep, r, i, keys[TRADE])
+                        energy = _trade(tables, chain.gram[own], chain.pull[own], work,
+                                        betas[level], u, v, k, outside, energy)
+                    for p in range(a.move.shape[0]):
+                        if a.move[p] != INTEGRATED:
+                            chain.theta[r, p] = work.values[p]
+                    chain.energy[r] = energy
                 if level == rungs - 1:
                     _copy(draws[t], chain.theta[r])
                     _draw_amplitudes(tables, chain, work, r, sweep, keys[AMPLITUDE], draws[t])
+            if t < 0:
+                continue
             for level in range(rungs):
                 energies[t, level] = chain.energy[chain.rung[level]]
                 replicas[t, level] = chain.rung[level]
