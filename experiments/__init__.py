@@ -19,6 +19,7 @@ EXPERIMENTS = (
     "trapped_metropolis",
     "gauss1_two_peaks",
     "t1_inversion_recovery",
+    "crystal_phases",
 )
 # Hours, or guests in an environment of their own: `reproduce` prints what is stored of them.
 STORED = ("guest_samplers", "reliability")

@@ -1,9 +1,10 @@
 """Speed, as ratios measured side by side in one run: ``make benchmark``.
 
-Three things are timed: the sampler against plain numba that recomputes every peak with the C
+Four things are timed: the sampler against plain numba that recomputes every peak with the C
 library's exp (the same model, data, ladder and number of proposals, alternating on one core);
-what an import costs; what refusing bad input on the command line costs.  The machine may be
-busy: medians of alternating rounds, and the ratio is taken round by round.
+the search over combinations against a full solve for every flip; what an import costs; what
+refusing bad input on the command line costs.  The machine may be busy: medians of alternating
+rounds, and the ratio is taken round by round.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from experiments.paths import RESULTS
 
 WANTED = {"updates_per_second": 2e6, "ratio_to_naive": 10.0, "import_sampler": 0.3,
           "import_theory": 1.0, "refusal": 1.0}
+
+SEARCHES = ((50, 3), (50, 15), (200, 20))     # candidates, and how many are in the data
 
 
 @cache
@@ -117,6 +120,101 @@ def against_naive(K: int, rounds: int, sweeps: int) -> dict[str, float]:
             "ratio_to_naive": float(np.median(np.array(ours) / np.array(theirs)))}
 
 
+@cache
+def full_solves() -> Callable[..., float]:
+    """The search over combinations as one would write it: every flip by a Cholesky factor of the
+    Gram matrix of what is in, from scratch."""
+    from numba import njit
+
+    @njit(error_model="numpy")
+    def energy(inside: Any, gram: Any, pull: Any, root: Any, solved: Any, order: Any) -> float:
+        k, total = 0, 0.0
+        for j in range(len(inside)):
+            if inside[j] == 1:
+                order[k] = j
+                for a in range(k + 1):
+                    value = gram[j, order[a]] + (1.0 if a == k else 0.0)
+                    for c in range(a):
+                        value -= root[k, c] * root[a, c]
+                    root[k, a] = math.sqrt(value) if a == k else value / root[a, a]
+                value = pull[j]
+                for c in range(k):
+                    value -= root[k, c] * solved[c]
+                solved[k] = value / root[k, k]
+                total += math.log(root[k, k]) - 0.5 * solved[k] ** 2
+                k += 1
+        return total
+
+    @njit(error_model="numpy")
+    def sweeps(inside: Any, U: Any, betas: Any, gram: Any, pull: Any, odds: float, root: Any,
+               solved: Any, order: Any, count: int) -> float:
+        for r in range(len(betas)):
+            U[r] = energy(inside[r], gram, pull, root, solved, order)
+        for t in range(count):
+            for r in range(1, len(betas)):
+                for j in range(len(pull)):
+                    inside[r, j] = 1 - inside[r, j]
+                    new = energy(inside[r], gram, pull, root, solved, order)
+                    gain = (2 * inside[r, j] - 1) * odds - betas[r] * (new - U[r])
+                    if math.log(np.random.random()) < gain:
+                        U[r] = new
+                    else:
+                        inside[r, j] = 1 - inside[r, j]
+            for r in range(t % 2, len(betas) - 1, 2):
+                gap = (betas[r + 1] - betas[r]) * (U[r + 1] - U[r])
+                if math.log(np.random.random()) < gap:
+                    for j in range(len(pull)):
+                        inside[r, j], inside[r + 1, j] = inside[r + 1, j], inside[r, j]
+                    U[r], U[r + 1] = U[r + 1], U[r]
+        return float(U[-1])
+
+    return sweeps  # type: ignore[no-any-return]
+
+
+def searched(candidates: int, present: int, points: int = 400) -> tuple[Any, Any]:
+    """Lines on a grid, some of them in the data: the posterior and the columns (n, candidates)."""
+    from sampler import Data, Normal, Posterior
+    from sampler.instruments.diffraction import phase_search
+
+    x = np.linspace(0.0, candidates + 1.0, points)
+    columns = 1.0 / (1.0 + (x[:, None] - np.arange(1.0, candidates + 1.0)) ** 2)
+    chosen = np.linspace(0, candidates - 1, present).astype(int)
+    y = columns[:, chosen].sum(axis=1) + 0.05 * np.random.default_rng(1).normal(size=points)
+    model = phase_search({f"line{k}": ([k + 1.0], [1.0]) for k in range(candidates)}, 2.0, 1.0,
+                         present / candidates, amount=Normal(0, 1))
+    return Posterior(model, Data(x, y, noise=0.05)), columns
+
+
+def against_full_solves(candidates: int, present: int, rounds: int, sweeps: int
+                        ) -> dict[str, float]:
+    """Proposals per second of the search over combinations and of full solves, on one core."""
+    from sampler.exchange import resume, sample
+
+    problem, columns = searched(candidates, present)
+    run = sample(problem, 20, burn_in=500, chains=1, seed=1, threads=1,
+                 integrate_out="amplitudes")
+    naive, data = full_solves(), problem.blocks[0].data
+    g = run.draws[0, -1, 0::2].astype(np.int64)
+    weighted = columns / data.deviation[:, None] ** 2
+    scratch = (np.zeros((candidates, candidates)), np.zeros(candidates),
+               np.zeros(candidates, dtype=np.int64))
+    arguments = (np.tile(g, (len(run.betas), 1)), np.zeros(len(run.betas)), run.betas,
+                 columns.T @ weighted, weighted.T @ data.y,
+                 math.log(present / (candidates - present)), *scratch)
+    naive(*arguments, 20)
+    few, rungs = max(1, sweeps // 20), len(run.betas) - 1
+    proposals = rungs * (candidates + candidates // 2)      # flips, and trades of two
+    ours, theirs = [], []
+    for _ in range(rounds):
+        short, long = (_timed(partial(resume, run, n, threads=1))
+                       for n in (sweeps // 10, sweeps))
+        ours.append(proposals * (sweeps - sweeps // 10) / (long - short))
+        theirs.append(rungs * candidates * few / _timed(partial(naive, *arguments, few)))
+    return {"proposals_per_second": float(np.median(ours)),
+            "full_solves_per_second": float(np.median(theirs)),
+            "ratio_to_full_solves": float(np.median(np.array(ours) / np.array(theirs)))}
+
+
 def _timed(call: Callable[[], Any]) -> float:
     begin = time.process_time()
     call()
@@ -144,18 +242,22 @@ def measure(rounds: int, sweeps: int) -> dict[str, Any]:
     record: dict[str, Any] = {"n": SETTINGS.points, "rungs": SETTINGS.rungs, "dtype": "float64"}
     for K in (1, 3, 6):
         record[f"K={K}"] = against_naive(K, rounds, sweeps)
+    for candidates, present in SEARCHES:
+        record[f"{present} of {candidates}"] = against_full_solves(candidates, present, rounds,
+                                                                   max(sweeps // 10, 20))
     record["import_sampler"] = cpu_seconds([python, "-c", "import sampler"])
     record["import_theory"] = cpu_seconds([python, "-c", "import theory, theory.evidence"])
     record["refusal"] = cpu_seconds([python, "-m", "sampler", "fit", "no_such_file.csv",
                                      "--instrument", "peaks", "--noise", "1", "--K", "1"])
-    record["machine"] = {"processor": _processor(), "cores": os.cpu_count(),
+    record["machine"] = {"processor": processor(), "cores": os.cpu_count(),
                          "system": platform.system()}
     record["versions"] = {"python": platform.python_version(), "numpy": np.__version__,
                           "numba": numba.__version__, "sympy": sympy.__version__}
     return record
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the machine calls its processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
@@ -177,6 +279,11 @@ def main(argv: list[str] | None = None) -> int:
         row = record[f"K={K}"]
         print(f"K = {K}: {row['updates_per_second'] / 1e6:.2f} M updates/s, "
               f"{row['ratio_to_naive']:.1f} times naive numba")
+    for candidates, present in SEARCHES:
+        row = record[f"{present} of {candidates}"]
+        print(f"search, {present} of {candidates} components in: "
+              f"{row['proposals_per_second'] / 1e6:.2f} M proposals/s, "
+              f"{row['ratio_to_full_solves']:.1f} times full solves")
     for name in ("import_sampler", "import_theory", "refusal"):
         print(f"{name.replace('_', ' ')}: {record[name]:.2f} CPU s (wanted: {WANTED[name]})")
     missed = [name for name in ("import_sampler", "import_theory", "refusal")

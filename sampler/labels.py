@@ -8,6 +8,7 @@ numbers mean nothing, by looking at formulas, priors and sharing; `fold` sorts t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -105,7 +106,7 @@ def _unchanged(posterior: Posterior, a: str, b: str) -> bool:
     for block in posterior.blocks:
         terms = [(term.formula, term.names) for term in block.model.terms]
         again = [(formula, tuple(swapped(n) for n in names)) for formula, names in terms]
-        if sorted(map(repr, terms)) != sorted(map(repr, again)):
+        if Counter(terms) != Counter(again):
             return False
     return True
 

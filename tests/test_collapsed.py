@@ -309,8 +309,8 @@ def test_nothing_left_to_move_or_only_the_noise(noise: Any) -> None:
 def test_the_same_free_energy_as_with_amplitudes_drawn(name: str) -> None:
     """F does not depend on what is integrated out; 4 joint errors, false alarm 2e-4."""
     posterior, wanted = MODELS[name]
-    one = free_energy(sample(posterior, 3000, burn_in=1000, seed=8, integrate_out=wanted))
-    two = free_energy(sample(posterior, 3000, burn_in=1000, seed=9))
+    one = free_energy(sample(posterior, 2000, burn_in=1000, seed=8, integrate_out=wanted))
+    two = free_energy(sample(posterior, 2000, burn_in=1000, seed=9))
     assert within(one.value, two.value, math.hypot(one.error, two.error))
     assert max(one.error, two.error) < 0.2
     assert abs(one.bar - two.bar) < 4 * math.hypot(one.bar_error, two.bar_error)

@@ -12,7 +12,8 @@ puts in or out changes one row and column of the factor: with k components in,
 * trade: i out and j in at once; w w falls by (t w)**2/alpha, w u by (t w)(t u)/alpha,
 
 so that a proposal costs O(k**2) whatever the number of points or of candidates, and only an
-accepted one changes the factor (a new last row, or Givens rotations that close the gap).
+accepted one changes the factor (a new last row, or Givens rotations that close the gap).  Its small
+functions are inlined: to hand over all these arrays costs three times the arithmetic.
 
 Nothing is carried from sweep to sweep but parameters and energies: the factor is made anew when a
 replica's sweep begins, in the order of the candidates, so that rounding cannot add up and a run
@@ -50,6 +51,7 @@ from sampler.kernels.cpu import (
     _column,
     _copy,
     _dot,
+    _inlined,
     _inside,
     _load,
     _scaled,
@@ -193,6 +195,7 @@ def log_interval(precision, pull, lo, hi):
 @njit(**INSIDE)
 def _share(problem, a, s, values):
     """What a summand's column is multiplied by, besides its amplitude and its switch."""
+    _inlined()
     j = a.holder[s]
     f = 1.0
     for c in range(2):
@@ -205,6 +208,7 @@ def _share(problem, a, s, values):
 @njit(**INSIDE)
 def _direction(tables, work, old, j, out):
     """Direction j from the columns, new ones where the proposal has them."""
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     _scaled(out, 0.0, problem.y)
     p = a.linear[j]
@@ -221,6 +225,7 @@ def _direction(tables, work, old, j, out):
 @njit(**INSIDE)
 def _rest(tables, work, old, out, quad):
     """The summands without an integrated amplitude, minus data; half its sum of squares."""
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     _scaled(out, -1.0, problem.y)
     for s in range(problem.block.shape[0]):
@@ -240,6 +245,7 @@ def _rest(tables, work, old, out, quad):
 @njit(**INSIDE)
 def _products(tables, i, one, j, other, gram):
     """Write the Gram matrix at (i, j) and (j, i), i >= j so that the bits depend on no history."""
+    _inlined()
     problem = tables.problem
     for b in range(problem.law.shape[0]):
         first, n = problem.start[b], problem.padded[b]
@@ -250,6 +256,7 @@ def _products(tables, i, one, j, other, gram):
 
 @njit(**INSIDE)
 def _pulls(tables, j, direction, state, pull):
+    _inlined()
     problem = tables.problem
     for b in range(problem.law.shape[0]):
         first, n = problem.start[b], problem.padded[b]
@@ -290,6 +297,7 @@ def _inner(a, b):
 
 @njit(**INSIDE)
 def _units(tables, values, unit):
+    _inlined()
     problem = tables.problem
     for b in range(problem.law.shape[0]):
         if problem.law[b] == GAUSSIAN_SCALED:
@@ -298,6 +306,7 @@ def _units(tables, values, unit):
 
 @njit(**INSIDE)
 def _entry(gram, unit, i, j):
+    _inlined()
     total = 0.0
     for b in range(unit.shape[0]):
         total += unit[b] * gram[b, i, j]
@@ -306,6 +315,7 @@ def _entry(gram, unit, i, j):
 
 @njit(**INSIDE)
 def _linear(a, pull, unit, j):
+    _inlined()
     total = a.centre[j]
     for b in range(unit.shape[0]):
         total += unit[b] * pull[b, j]
@@ -315,6 +325,7 @@ def _linear(a, pull, unit, j):
 @njit(**INSIDE)
 def _solve_row(gram, unit, j, factor, k, w):
     """w = L^-1 a for direction j against the k that are in."""
+    _inlined()
     for c in range(k):
         value = _entry(gram, unit, j, factor.order[c])
         w[c] = (value - _inner(factor.root[c, :c], w[:c])) * factor.inverse[c]
@@ -323,6 +334,7 @@ def _solve_row(gram, unit, j, factor, k, w):
 @njit(**INSIDE)
 def _append(j, w, d2, linear, factor, k):
     """Direction j becomes row k; w = L^-1 a, d2 its pivot, linear its right-hand side."""
+    _inlined()
     for c in range(k):
         factor.root[k, c] = w[c]
     d = math.sqrt(d2)
@@ -375,7 +387,7 @@ def _remove(factor, k, q):
             root[i - 1, c] = root[i, c]
         factor.order[i - 1] = factor.order[i]
     for p in range(q, k - 1):
-        r = math.hypot(root[p, p], root[p, p + 1])
+        r = math.sqrt(root[p, p] ** 2 + root[p, p + 1] ** 2)
         cosine, sine = root[p, p] / r, root[p, p + 1] / r
         root[p, p] = r
         factor.inverse[p] = 1.0 / r
@@ -391,6 +403,7 @@ def _remove(factor, k, q):
 @njit(**INSIDE)
 def _unit_row(factor, k, q, t):
     """t = L^-1 e_q, and alpha = (A^-1)_qq, mu = (A^-1 b)_q."""
+    _inlined()
     t[q] = factor.inverse[q]
     for c in range(q + 1, k):
         t[c] = -_inner(factor.root[c, q:c], t[q:c]) * factor.inverse[c]
@@ -427,6 +440,7 @@ def _leave(work, k, q):
 @njit(**INSIDE)
 def _flip(tables, gram, pull, work, p, beta, log_u, k, outside, energy):
     """Put a direction in, or out; the new k, number out, and energy."""
+    _inlined()
     a, now = tables.amplitudes, work.now
     j = a.switched[p]
     present, absent = tables.problem.prior[p, 0], tables.problem.prior[p, 1]
@@ -462,6 +476,7 @@ def _flip(tables, gram, pull, work, p, beta, log_u, k, outside, energy):
 @njit(**INSIDE)
 def _trade(tables, gram, pull, work, beta, u, v, k, outside, energy):
     """One direction out and another one in, both chosen evenly; the new energy."""
+    _inlined()
     prior, a, now = tables.problem.prior, tables.amplitudes, work.now
     switches = 0
     for j in range(a.switch.shape[0]):
@@ -500,6 +515,7 @@ def _trade(tables, gram, pull, work, beta, u, v, k, outside, energy):
 def _propose(tables, chain, work, t, p):
     """New columns, directions and products for values[p]; 2 if the rest changes too, 1 if not,
     0 if only the noise, -1 if a formula has no value."""
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     verdict = 0
     for row in range(problem.first[p], problem.first[p + 1]):
@@ -544,6 +560,7 @@ def _propose(tables, chain, work, t, p):
 
 @njit(**INSIDE)
 def _forget(tables, work, p):
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     for row in range(problem.first[p], problem.first[p + 1]):
         s = problem.touched[row, 0]
@@ -555,6 +572,7 @@ def _forget(tables, work, p):
 @njit(**INSIDE)
 def _keep(tables, chain, work, t, p, verdict):
     """The proposal's columns, rest, directions and products become those of the replica."""
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     for row in range(problem.first[p], problem.first[p + 1]):
         s = problem.touched[row, 0]
@@ -576,6 +594,7 @@ def _keep(tables, chain, work, t, p, verdict):
 @njit(**INSIDE)
 def _take(factor, other, k, m):
     """The first k rows of the other factor, and what belongs to the amplitude with bounds."""
+    _inlined()
     for i in range(k):
         _copy(factor.root[i, :i + 1], other.root[i, :i + 1])
         factor.inverse[i] = other.inverse[i]
@@ -588,6 +607,7 @@ def _take(factor, other, k, m):
 @njit(**INSIDE)
 def _walk(tables, chain, work, t, p, beta, step, u, log_u, k, energy):
     """One random-walk proposal of a parameter that is not integrated out; k, energy, accepted."""
+    _inlined()
     problem, a = tables.problem, tables.amplitudes
     old = work.values[p]
     kind = problem.kind[p]
@@ -660,13 +680,6 @@ def _last_amplitude(a, last, sweep, r, key):
 
 
 @njit(**INSIDE)
-def _stale(tables, chain, r):
-    """Theta is new: what follows from it, unless nothing but switches moves, does not hold."""
-    if tables.amplitudes.moving == 1:
-        chain.built[r] = 0
-
-
-@njit(**INSIDE)
 def _start(tables, chain, work, r):
     """The factor of replica r and its energy; how many directions are in."""
     a = tables.amplitudes
@@ -680,60 +693,61 @@ def _start(tables, chain, work, r):
     return k
 
 
-@njit(**INSIDE)
-def _one_replica(tables, chain, work, r, k, beta, steps, keys, sweep, accepted, proposed):
-    a = tables.amplitudes
-    t = r * a.moving
-    energy = chain.energy[r]
-    outside = _list_places(tables, work, k)
-    _block(sweep, r, keys[WALK], work.u, work.log_u)
-    for p in range(a.move.shape[0]):
-        if a.move[p] == INTEGRATED:
-            continue
-        if a.move[p] == SWITCH:
-            k, outside, energy, taken = _flip(tables, chain.gram[t], chain.pull[t], work, p, beta,
-                                              work.log_u[p], k, outside, energy)
-        else:
-            k, energy, taken = _walk(tables, chain, work, t, p, beta, steps[p], work.u[p],
-                                     work.log_u[p], k, energy)
-            if taken:
-                outside = _list_places(tables, work, k)
-        proposed[p] += 1
-        accepted[p] += taken
-    for i in range(a.trades):
-        u, v = pair(sweep, r, i, keys[TRADE])
-        energy = _trade(tables, chain.gram[t], chain.pull[t], work, beta, u, v, k, outside, energy)
-    for p in range(a.move.shape[0]):
-        if a.move[p] != INTEGRATED:
-            chain.theta[r, p] = work.values[p]
-    chain.energy[r] = energy
-
-
 def _compiled(stamp: int) -> Any:
-    """The one entry into this file; the stamp is part of the key under which numba caches it."""
+    """The one entry into this file; the stamp is part of the key under which numba caches it.
+
+    One function and few calls inside it: every function that is compiled on the way is optimised
+    anew in each that calls it."""
 
     @njit(**SCALAR)
     def advance(tables, chain, work, betas, steps, keys, start, energies, replicas, draws,
                 accepted, proposed, rebuilt):
-        if rebuilt >= 0 and stamp >= 0:
-            _stale(tables, chain, rebuilt)
-            _start(tables, chain, work, rebuilt)
-        problem, rungs = tables.problem, betas.shape[0]
-        for t in range(energies.shape[0]):
+        problem, a, rungs = tables.problem, tables.amplitudes, betas.shape[0]
+        for t in range(-1 if rebuilt >= 0 and stamp >= 0 else 0, energies.shape[0]):
             sweep = start + t
-            for level in range(rungs):
-                r = chain.rung[level]
-                if betas[level] == 0.0:
+            for level in range(rungs if t >= 0 else 1):
+                r = chain.rung[level] if t >= 0 else rebuilt
+                if t >= 0 and betas[level] == 0.0:
                     draw_prior(problem.kind, problem.prior, problem.below, problem.above, sweep, r,
                                keys[PRIOR], chain.theta[r])
-                    _stale(tables, chain, r)
+                if a.moving == 1 and (t < 0 or betas[level] == 0.0):
+                    chain.built[r] = 0
                 k = _start(tables, chain, work, r)
+                if t < 0:
+                    break
                 if betas[level] > 0.0:
-                    _one_replica(tables, chain, work, r, k, betas[level], steps[level], keys,
-                                 sweep, accepted[level], proposed[level])
+                    own = r * a.moving
+                    energy = chain.energy[r]
+                    outside = _list_places(tables, work, k)
+                    _block(sweep, r, keys[WALK], work.u, work.log_u)
+                    for p in range(a.move.shape[0]):
+                        if a.move[p] == INTEGRATED:
+                            continue
+                        if a.move[p] == SWITCH:
+                            k, outside, energy, taken = _flip(
+                                tables, chain.gram[own], chain.pull[own], work, p, betas[level],
+                                work.log_u[p], k, outside, energy)
+                        else:
+                            k, energy, taken = _walk(
+                                tables, chain, work, own, p, betas[level], steps[level, p],
+                                work.u[p], work.log_u[p], k, energy)
+                            if taken:
+                                outside = _list_places(tables, work, k)
+                        proposed[level, p] += 1
+                        accepted[level, p] += taken
+                    for i in range(a.trades):
+                        u, v = pair(sweep, r, i, keys[TRADE])
+                        energy = _trade(tables, chain.gram[own], chain.pull[own], work,
+                                        betas[level], u, v, k, outside, energy)
+                    for p in range(a.move.shape[0]):
+                        if a.move[p] != INTEGRATED:
+                            chain.theta[r, p] = work.values[p]
+                    chain.energy[r] = energy
                 if level == rungs - 1:
                     _copy(draws[t], chain.theta[r])
                     _draw_amplitudes(tables, chain, work, r, sweep, keys[AMPLITUDE], draws[t])
+            if t < 0:
+                continue
             for level in range(rungs):
                 energies[t, level] = chain.energy[chain.rung[level]]
                 replicas[t, level] = chain.rung[level]
