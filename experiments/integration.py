@@ -159,7 +159,8 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
         for name, value in (
                 ("edges", edges), ("counts", np.histogram(found, edges)[0]),
                 ("expected", np.diff(law(N, ratio, gap, settings, edges))),
-                ("p_value", kolmogorov(law_at_many(N, ratio, gap, settings, found))), ("shared", np.mean(found < 0)),
+                ("p_value", kolmogorov(law_at_many(
+                    N, ratio, gap, settings, found))), ("shared", np.mean(found < 0)),
                 ("exact", law(N, ratio, gap, settings, np.zeros(1))[0])):
             rows[name].append(value)
     gaps, middle = np.linspace(0.0, 8.0, 161), sorted(settings.points)[len(settings.points) // 2]
