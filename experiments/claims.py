@@ -164,7 +164,8 @@ def kolmogorov(law: ArrayLike) -> float:
 
 
 def markdown(claims: Iterable[Claim], judged: bool = True) -> str:
-    """The table in Markdown; its second column is headed by who says it, "exact" or "paper".
+    """The table in Markdown; its second column is headed by who says it, "exact" or "paper", and
+    left out where there is nobody.
 
     Examples
     --------
@@ -177,11 +178,13 @@ def markdown(claims: Iterable[Claim], judged: bool = True) -> str:
     """
     every = list(claims)
     kinds = dict.fromkeys(claim.reference[0] for claim in every if claim.paper != "-")
-    head = ("claim", " or ".join(kinds) or "paper", "ours ± error", "verdict", "tolerance, note")
-    rows = [head, ("---",) * 5]
+    head = ("claim", " or ".join(kinds), "ours ± error", "verdict", "tolerance, note")
+    rows: list[tuple[str, ...]] = [head, ("---",) * 5]
     for claim in every:
         name, paper, ours, verdict, note = claim.row(judged)
         rows.append((name, claim.reference[1] if len(kinds) == 1 else paper, ours, verdict, note))
+    if not kinds:
+        rows = [(row[0], *row[2:]) for row in rows]
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|").replace("<", r"\<")
                                        for cell in row) + " |" for row in rows)
 

@@ -306,22 +306,34 @@ def draw(result: Result) -> dict[str, Any]:
     from experiments.figures import BLUE, RED, panels
 
     names = list(result.runs)
-    failed = {name for name, holds in zip(result.campaign, result.holds, strict=True)
-              if holds is False}
+    verdicts: dict[str, list[bool]] = {name: [] for name in names}
+    for name, holds in zip(result.campaign, result.holds, strict=True):
+        if holds is not None:
+            verdicts[name].append(holds)
     figure, axes = panels(1, 1, 6.4, 0.3 * len(names) + 1.2)
     ax = axes[0, 0]
     minutes = np.array([max(result.seconds[name], 0.6) / 60 for name in names])
-    ax.barh(range(len(names)), minutes, color=[RED if n in failed else BLUE for n in names])
-    for k, name in enumerate(names):
-        verdicts = [h for c, h in zip(result.campaign, result.holds, strict=True) if c == name]
-        judged = [h for h in verdicts if h is not None]
-        ax.annotate(f"{sum(judged)} of {len(judged)} hold, {result.runs[name][0]:.0f} runs",
-                    (minutes[k], k), (4, 0), textcoords="offset points", va="center", fontsize=7)
+    ax.barh(range(len(names)), minutes,
+            color=[BLUE if all(v) and v else RED if v else "0.7" for v in verdicts.values()])
+    for k, (name, judged) in enumerate(verdicts.items()):
+        made, wanted = (f"{v:.0f}" for v in result.runs[name][:2])
+        words = (f"{sum(judged)} of {len(judged)} hold, {made} runs" if judged
+                 else f"not judged: {made} of {wanted} runs made")
+        ax.annotate(words, (minutes[k], k), (4, 0), textcoords="offset points", va="center",
+                    fontsize=7)
     ax.set(yticks=range(len(names)), yticklabels=names, xscale="log",
-           xlabel="CPU minutes (red: something failed)", title="Campaigns")
+           xlabel="CPU minutes (red: something failed; grey: not judged)", title="Campaigns")
     ax.margins(x=0.6)
     ax.invert_yaxis()
     return {"reliability": figure}
+
+
+def age(result: Result) -> str:
+    """Whether these verdicts are of the sampler as it is now, in a sentence for the book."""
+    if result.sampler == sampler_digest():
+        return "The sampler has not changed since."
+    return ("The sampler has changed since: these verdicts are of that version, and wait for the "
+            "next `make reliability`.")
 
 
 def table(result: Result) -> str:
@@ -333,10 +345,11 @@ def table(result: Result) -> str:
     for name, about in result.about.items():
         mine = [claim for claim, c in zip(claims, result.campaign, strict=True) if c == name]
         made, wanted, first, last = (int(v) for v in result.runs[name])
-        parts.append(f"**{name}: {about}** {made} of {wanted} runs, seeds {first} to {last}, "
+        plain = about.replace("*", r"\*")
+        parts.append(f"**{name}:** {plain} {made} of {wanted} runs, seeds {first} to {last}, "
                      f"{result.seconds[name] / 60:.0f} CPU minutes.\n\n{markdown(mine)}")
     return "\n\n".join(parts)
 
 
-__all__ = ["QUICK", "RUNS", "SECONDS", "SETTINGS", "Result", "Settings", "check", "compute",
+__all__ = ["QUICK", "RUNS", "SECONDS", "SETTINGS", "Result", "Settings", "age", "check", "compute",
            "draw", "table"]
