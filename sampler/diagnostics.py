@@ -42,6 +42,7 @@ class Diagnosis:
     replica_memory: float        # 0 in equilibrium, 1 if replicas never forget
     heat_capacity_ratio: float   # peak of beta**2 Var U along the colder two thirds / (d/2)
     heat_capacity_error: float   # relative error of that peak: small where it is crossed often
+    heat_capacity_beta: float    # where along the ladder it lies
     between_within: float        # spread of F between chains / what each chain claims
     direction_gap: float         # |forward - reverse stepping stone| / joint error
     bridge_gap: float            # |bridge - BAR| / joint error; 0 where there is no bridge
@@ -99,7 +100,7 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
     """
     if run.sampled == 0:
         return Diagnosis(
-            True, (), (), 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0, 1.0, math.inf)
+            True, (), (), 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0, 1.0, math.inf)
     found = {**_ladder_numbers(run), **(_bridge_numbers(run) if bridged else _NO_BRIDGE)}
     alarms = {
         "one temperature": (
@@ -111,9 +112,10 @@ def diagnose(run: Run, *, memory: float = 0.3, heat_capacity: float = 3.0,
             "with more chains"),
         "heat capacity": (
             found["heat_capacity_ratio"] > heat_capacity and found["heat_capacity_error"] > crossed,
-            f"the heat capacity peaks at {found['heat_capacity_ratio']:.1f} times d/2 (> "
-            f"{heat_capacity:g}) and is known to {found['heat_capacity_error']:.0%} only: the "
-            "ladder crosses a sharp transition too seldom; run longer and compare seeds"),
+            f"the heat capacity peaks at beta = {found['heat_capacity_beta']:.2g} with "
+            f"{found['heat_capacity_ratio']:.1f} times d/2 (> {heat_capacity:g}) and is known to "
+            f"{found['heat_capacity_error']:.0%} only: the ladder crosses a sharp transition too "
+            "seldom; run longer and compare seeds"),
         "between": (
             found["between_within"] > between, "chains disagree: F spreads "
             f"{found['between_within']:.1f} times what each claims (> {between:g}); run longer"),
@@ -170,11 +172,11 @@ def _measured(run: Run) -> dict[str, Any]:
     cold = run.energy[..., -1]
     quantities = [cold, *(series for _, series in label_free(run))]
     between, gap = _disagreements(run) if len(run.betas) > 1 else (0.0, 0.0)
-    peak, peak_error = _heat_capacity_peak(run)
+    peak, peak_error, peak_beta = _heat_capacity_peak(run)
     return {
         "replica_memory": replica_memory(run) if len(run.betas) > 1 else 0.0,
         "heat_capacity_ratio": peak / (0.5 * run.sampled),
-        "heat_capacity_error": peak_error,
+        "heat_capacity_error": peak_error, "heat_capacity_beta": peak_beta,
         "between_within": between, "direction_gap": gap,
         "lowest_swap_rate": float(swaps.min()) if len(swaps) else 1.0,
         "barrier": float((1.0 - swaps).sum()), "round_trips": round_trips(run.replica),
@@ -182,13 +184,14 @@ def _measured(run: Run) -> dict[str, Any]:
         "ess": effective_sample_size(cold)}
 
 
-def _heat_capacity_peak(run: Run) -> tuple[float, float]:
-    """Largest beta**2 Var U of the colder rungs, and its relative error."""
+def _heat_capacity_peak(run: Run) -> tuple[float, float, float]:
+    """Largest beta**2 Var U of the colder rungs, its relative error, and its beta."""
     peaks = [float(run.betas[k] ** 2 * run.energy[..., k].var()) for k in colder(run)]
     level = colder(run)[int(np.argmax(peaks))]
     u = run.energy[..., level]
     error = max(series_errors((u - u.mean()) ** 2)[:2])
-    return max(peaks), error / float(u.var()) if u.var() > 0.0 else 0.0
+    relative = error / float(u.var()) if u.var() > 0.0 else 0.0
+    return max(peaks), relative, float(run.betas[level])
 
 
 def _disagreements(run: Run) -> tuple[float, float]:

@@ -4,6 +4,7 @@ axis: reference values, second routes, limits.
 Simulations fix their seeds, state their draws, and have a broken twin.
 """
 
+import itertools
 import math
 import warnings
 from typing import Any
@@ -419,6 +420,61 @@ def test_reduced_rank_in_the_corners_that_are_known() -> None:
     assert slope[1] == pytest.approx(quoted.coefficient, abs=1e-4) and quoted.multiplicity == 1
     assert abs(slope[1] - 1.0) > 0.4
     assert singular.tanh_network(1) == singular.normal_crossing([1, 1])
+
+
+def tanh_log_partition(n: Any, hidden: int) -> np.ndarray:
+    """ln Z(n) of y = sum of a_j tanh(b_j x) where zero is true: x and the a_j standard normal,
+    integrated exactly, 1 > b_1 > b_2 > ... > 0 on Legendre's nodes in ln b_1 and ln ln of the
+    ratios, so that the ridges b_i = b_j are resolved.  With G_ij = <tanh(b_i x) tanh(b_j x)> it is
+    the mean of det(1 + 2 n G)**-1/2; its minors by Cauchy and Binet, as sums of squares."""
+    half = 0.5 * (np.polynomial.legendre.leggauss(60)[0] + 1)
+    weight = 0.5 * np.polynomial.legendre.leggauss(60)[1]
+    first, ratio = np.exp(-25 * (1 - half)), np.exp(-13 + 16 * half)
+    b = [first.reshape(-1, *[1] * (hidden - 1))]
+    W = 25 * weight.reshape(b[0].shape) * b[0]
+    for k in range(1, hidden):
+        shape = [-1 if axis == k else 1 for axis in range(hidden)]
+        b.append(b[-1] * np.exp(-ratio).reshape(shape))
+        W = W * (16 * weight * ratio).reshape(shape) * b[-1]
+    x, w = np.polynomial.hermite_e.hermegauss(2 * hidden + 4)
+    x, w = x[x > 0], 2 * w[x > 0] / w.sum()
+    T = [np.tanh(b_j[..., None] * x) for b_j in b]
+
+    def minor(rows: tuple[int, ...], points: tuple[int, ...]) -> Any:
+        if not rows:
+            return 1.0
+        return sum((-1) ** k * T[rows[0]][..., p] * minor(rows[1:], points[:k] + points[k + 1:])
+                   for k, p in enumerate(points))
+
+    sums = [sum(np.prod(w[list(points)]) * minor(rows, points) ** 2
+                for rows in itertools.combinations(range(hidden), size)
+                for points in itertools.combinations(range(len(x)), size))
+            for size in range(1, hidden + 1)]
+    return np.array([math.log(np.sum(W / np.sqrt(1 + sum(
+        (2 * N) ** (k + 1) * s for k, s in enumerate(sums))))) for N in n])
+
+
+@pytest.mark.parametrize(("hidden", "n", "within"), [(2, 1e13, 1.5e-3), (3, 1e10, 4e-3)])
+def test_tanh_networks_by_quadrature(hidden: int, n: float, within: float) -> None:
+    """F grows by lambda ln n, with no ln ln where m = 1: a second part (m = 2) would lower the
+    slope by 1 / ln n > 0.03."""
+    F = -tanh_log_partition([n, 100 * n], hidden)
+    quoted = singular.tanh_network(hidden)
+    slope = (F[1] - F[0]) / math.log(100.0)
+    assert slope == pytest.approx(quoted.coefficient, abs=within) and quoted.multiplicity == 1
+    for other in (1, 4):     # the networks beside it, and the penalty per parameter
+        assert abs(slope - singular.tanh_network(other).coefficient) > 10 * within
+    assert abs(slope - hidden) > 1
+
+
+def test_one_tanh_by_quadrature() -> None:
+    """m = 2, that is F = ln(n)/2 - ln(ln n + const): 1/(lambda - slope) grows as ln n."""
+    n = 10.0 ** np.arange(8, 13)
+    slope = -np.diff(tanh_log_partition(n, 1)) / math.log(10.0)
+    coefficient, multiplicity = singular.tanh_network(1)
+    growth = np.diff(1 / (coefficient - slope)) / math.log(10.0)
+    assert growth == pytest.approx(1.0 / (multiplicity - 1), abs=0.002)
+    assert np.all(slope < 0.47)      # where lambda alone would give 0.5
 
 
 @pytest.mark.parametrize("xi", [3.0, 30.0])

@@ -341,7 +341,9 @@ def reduced_rank(inputs: int, outputs: int, hidden: int, rank: int) -> Learning:
 
 
 def tanh_network(hidden: int) -> Learning:
-    """Learning coefficient of a one-input tanh network when the truth is zero (quoted).
+    """Learning coefficient of a one-input tanh network when the truth is zero.
+
+    Quoted; the tests find it again by quadrature for one, two and three hidden units.
 
     Parameters
     ----------
