@@ -145,8 +145,8 @@ def test_the_stored_campaign_supports_its_claims_and_draws(name: str, tmp_path: 
 
 
 def test_the_campaigns_claim_can_fail() -> None:
-    """Broken twins: on the line, unflagged, ln Z of ours off by 1.5 of its scatter, or an error bar a
-    third as large.  Among 64 tests one of p = 0.001 accuses nobody."""
+    """Broken twins: on the line, unflagged, ln Z of ours off by 1.5 of its scatter, or an error bar
+    a third as large.  Among 64 tests one of p = 0.001 accuses nobody."""
     result = results.load("guest_samplers")
     i = result.case.index("straight_line")
     assert result.sampler[i] == "ours" and result.untrusted[i] == 0
