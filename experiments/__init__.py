@@ -20,6 +20,8 @@ EXPERIMENTS = (
     "gauss1_two_peaks",
     "t1_inversion_recovery",
     "crystal_phases",
+    "xanes_pre_edge",
+    "sphere_populations",
 )
 # Hours, or guests in an environment of their own: `reproduce` prints what is stored of them.
 STORED = ("guest_samplers", "reliability")
