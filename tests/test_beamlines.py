@@ -1,4 +1,4 @@
-"""Absorption edges and small-angle scattering: formulas by hand, priors, and the two experiments."""
+"""Absorption edges and small-angle scattering: formulas by hand, priors, the two experiments."""
 
 import math
 from dataclasses import replace
@@ -95,14 +95,14 @@ def test_the_stored_free_energies_agree_with_another_sampler() -> None:
 
 
 def test_the_claims_can_fail() -> None:
-    """Broken twins: a free energy off by 0.01 nats, a width that does not fall, a run not trusted, a
-    transition half an electronvolt away."""
+    """Broken twins: a free energy off by 0.01 nats, a width that does not fall, a run not trusted,
+    a transition half an electronvolt away."""
     spheres = results.load("sphere_populations")
 
     def fails(module: Any, result: Any) -> int:
         return sum(claim.holds is False for claim in module.check(result))
 
-    off = {**spheres.decision, "F": np.asarray(spheres.decision["F"]) + [0.01, 0.0, 0.0]}
+    off = {**spheres.decision, "F": np.add(spheres.decision["F"], [0.01, 0.0, 0.0])}
     assert fails(sphere_populations, replace(spheres, decision=off)) == 1
     assert fails(sphere_populations, replace(spheres, width=spheres.width[::-1])) == 1
     doubted = {**spheres.decision, "trusted": [True, False, True]}
