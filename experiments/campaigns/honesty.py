@@ -2,6 +2,11 @@
 
 Twelve hard problems are run far too short on purpose, twelve easy ones as long as they need.  The
 flag is `diagnose(run).trusted`; none of its alarms looks at the number of sweeps.
+
+Then modes of ever smaller volume.  Ten dimensions, a wide hill and a narrow one: a ratio r of their
+widths is a ratio r**10 of their volumes, and exchange has to find the narrow one by chance.  What
+is found must be weighed right; a wrong run in which some replica was there must be flagged; where
+no replica ever was, nothing can be, and the table says from which ratio on that happens.
 """
 
 from __future__ import annotations
@@ -100,10 +105,101 @@ def judge_spike(records: Records) -> list[Finding]:
                     "0")]
 
 
+# ---- modes of small volume -----------------------------------------------------------------------
+
+WIDE, LOW = 0.16, 0.2              # width of the slab and distance from 0 in the box [-1, 1]^10
+RATIOS = (2.0, 2.3, 2.7, 3.2, 3.6, 4.0)      # of the widths: volumes e**6.9 to e**13.9
+SPIKES = tuple(f"spike {ratio:g}" for ratio in RATIOS)
+WRONG = 0.3                        # nats
+MODES = ("two hills", "slab alone", *SPIKES)
+
+
+@cache
+def modes(name: str) -> tuple[Any, float, Any]:
+    """A posterior in ten dimensions, its exact F, and the case it was made from.
+
+    ``two hills`` has 0.5 N(5, 1) + 0.5 N(-5, 0.5**2) in [-10, 10]^10.  ``spike r`` is a slab with
+    a tenth of the weight and a spike r times narrower with the rest, ``slab alone`` only the slab.
+    """
+    from experiments.guests import posterior_of
+    from theory.cases.densities import _mixture
+
+    d, (kind, _, ratio) = 10, name.partition(" ")
+    if name == "two hills":
+        weights, centres, widths, box = (0.5, 0.5), (5.0, -5.0), (1.0, 0.5), 10.0
+    elif kind == "spike":
+        weights, centres, widths, box = (0.1, 0.9), (LOW, -LOW), (WIDE, WIDE / float(ratio)), 1.0
+    else:
+        weights, centres, widths, box = (1.0,), (LOW,), (WIDE,), 1.0
+    case = _mixture(name, "", weights, np.repeat(np.array(centres)[:, None], d, axis=1), widths,
+                    box, ("wide", "narrow")[:len(widths)], lambda beta: math.nan)
+    posterior, shift = posterior_of(case)
+    return posterior, shift + d * math.log(2 * box), case
+
+
+def mode_run(name: str, seed: int) -> Numbers:
+    """4 chains of 4000 sweeps of burn-in and 2500 counted ones."""
+    from sampler import diagnose, free_energy, sample
+    from sampler.evidence import colder
+    from sampler.series import series_errors
+
+    posterior, exact, case = modes(name)
+    run = sample(posterior, 2500, burn_in=4000, seed=seed_of(name, seed), threads=1)
+    found, diagnosis = free_energy(run), diagnose(run)
+    narrow = case.modes[-1].contains(run.draws).astype(float)
+    within, between, freedom = series_errors(narrow)
+    # Nowhere but in the narrow mode is the energy lower than at the top of the wide one.
+    top = float(posterior.energy(np.full(posterior.dimension, LOW)))
+    return {"off": found.value - exact, "error": found.error, "trusted": diagnosis.trusted,
+            "faults": list(diagnosis.faults), "share": float(narrow.mean()),
+            "share_error": max(within, between), "freedom": freedom,
+            "seen": bool((run.energy[..., colder(run)] < top).any())}
+
+
+def judge_modes(records: Records) -> list[Finding]:
+    """Two hills weighed right; the spike found, or flagged by who has seen it; the limit."""
+    hills = records["two hills"]
+    off, share = (np.array([r[k] for r in hills]) for k in ("off", "share"))
+    n, error = len(hills), float(share.std(ddof=1)) / math.sqrt(len(hills))
+    out = [
+        at_least(f"two hills, volumes 2**10 : 1: runs of {n} that found the narrow one",
+                 float(np.sum(share > 0.0)), math.ceil(28 / 30 * n), "-"),
+        inside("two hills: rms of F - exact (nats)", float(np.sqrt(np.mean(off**2))), 0.0, 0.08,
+               "-"),
+        inside("two hills: mean weight of the narrow one, in its errors from 1/2",
+               float(share.mean() - 0.5) / error if error > 0 else math.inf, -4.0, 4.0, "6e-4")]
+    rows = [r for name in SPIKES for r in records[name]]
+    wrong = [r for r in rows if abs(r["off"]) > WRONG]
+    seen = [r for r in wrong if r["seen"]]
+    flagged = float(np.mean([not r["trusted"] for r in seen])) if seen else 1.0
+    alone = float(np.mean([not r["trusted"] for r in records["slab alone"]]))
+    out += [
+        at_least(f"slab and spike: share flagged of {len(seen)} runs that are wrong by more than "
+                 f"{WRONG:g} nats though a replica saw the spike", flagged, 0.75, "-",
+                 math.sqrt(flagged * (1 - flagged) / max(1, len(seen)))),
+        inside(f"slab alone: share flagged of {len(records['slab alone'])} runs", alone, 0.0, 0.1,
+               "-")]
+    for name, ratio in zip(SPIKES, RATIOS, strict=True):
+        some = records[name]
+        bad = [r for r in some if abs(r["off"]) > WRONG]
+        silent = sum(r["trusted"] for r in bad)
+        out.append(Finding(
+            f"slab and spike, volumes e**{10 * math.log(ratio):.1f} : 1, {len(some)} runs: right; "
+            "wrong and flagged; wrong and silent", "-",
+            f"{len(some) - len(bad)}; {len(bad) - silent}; {silent}", 0.0, None, "-"))
+    never = sum(r["trusted"] and not r["seen"] for r in wrong)
+    out.append(Finding("wrong and silent runs in which no replica saw the spike",
+                       "the documented limit", f"{never} of {sum(r['trusted'] for r in wrong)}",
+                       0.0, None, "-"))
+    return out
+
+
 def campaigns() -> tuple[Campaign, ...]:
     """D5 and the documented limit of any statistic of a run."""
     return (
         Campaign("D5", "are runs flagged that are far too short, and only those?", HARD + EASY,
                  range(1, 51), flagged_run, judge_flags, 0.4),
         Campaign("D5 spike", "is the narrow mode found, or the run flagged?", ("spike_and_slab",),
-                 range(1, 21), spike_run, judge_spike, 1.2))
+                 range(1, 21), spike_run, judge_spike, 1.2),
+        Campaign("D5 modes", "are narrow modes found and weighed, or the run flagged?", MODES,
+                 range(1, 31), mode_run, judge_modes, 1.3))
