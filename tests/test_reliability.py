@@ -27,6 +27,7 @@ from experiments.paths import ROOT
 from experiments.run_store import RunStore
 from sampler import Gamma, philox
 from sampler.kernels import reference
+from theory.cases import named
 
 
 def failing(findings: Any) -> list[str]:
@@ -119,6 +120,85 @@ def test_flags_are_counted_on_both_sides() -> None:
     spike = {"off": 2.3, "error": 0.01, "faults": []}
     assert not failing(honesty.judge_spike({"spike_and_slab": [{**spike, "trusted": False}]}))
     assert failing(honesty.judge_spike({"spike_and_slab": [{**spike, "trusted": True}]}))
+
+
+def mode_records() -> dict[str, list[Any]]:
+    """Two hills weighed to 1 %; a tenth of the runs on each spike wrong, seen, and flagged."""
+    g = np.random.default_rng(5)
+
+    def row(off: float, trusted: bool, seen: bool, share: float) -> Any:
+        return {"off": off, "trusted": trusted, "seen": seen, "share": share}
+
+    spikes = {name: [row(1.5 * (k < 3), k >= 3, True, 0.9) for k in range(30)]
+              for name in honesty.SPIKES}
+    return {"two hills": [row(0.02 * g.normal(), True, True, 0.5 + 0.01 * g.normal())
+                          for _ in range(30)],
+            "slab alone": [row(0.0, k >= 3, False, 1.0) for k in range(30)], **spikes}
+
+
+@pytest.mark.parametrize("broken", ["", "not found", "rms", "weight", "silent", "control"])
+def test_narrow_modes_are_found_and_weighed_or_flagged(broken: str) -> None:
+    """Records that hold, and five twins with one thing wrong: each is caught, by one finding."""
+    records = mode_records()
+    for k, row in enumerate(records["two hills"]):
+        if broken == "not found" and k < 3:
+            row["share"] = 0.0
+        if broken == "rms":
+            row["off"] += 0.1
+        if broken == "weight":
+            row["share"] += 0.02
+    for name in honesty.SPIKES:
+        for row in records[name]:
+            row["trusted"] |= broken == "silent"
+    records["slab alone"][5]["trusted"] = broken != "control"
+    assert len(failing(honesty.judge_modes(records))) == bool(broken)
+
+
+def test_a_spike_that_nobody_saw_may_be_silent_and_is_counted() -> None:
+    records = mode_records()
+    for row in records[honesty.SPIKES[-1]]:
+        row.update(off=2.3, trusted=True, seen=False)
+    findings = honesty.judge_modes(records)
+    assert not failing(findings) and findings[-1].found == "30 of 30"
+
+
+def test_the_edge_is_found_or_the_run_is_flagged() -> None:
+    def rows(F: float, trusted: bool) -> Any:
+        return [{"F": -21.04 + (F if k == 0 else 0.0), "trusted": trusted or k > 0,
+                 "told": -21.035} for k in range(20)]
+
+    assert not failing(honesty.judge_edge({"fourth peak": rows(0.0, True)}))
+    assert not failing(honesty.judge_edge({"fourth peak": rows(6.4, False)}))
+    assert failing(honesty.judge_edge({"fourth peak": rows(6.4, True)})) == [
+        "default runs that are off and silent"]
+    assert len(failing(honesty.judge_edge({"fourth peak": rows(6.4, False)[:5]}))) == 1
+
+
+def test_what_is_added_to_the_restricted_evidence_is_its_share_of_the_prior() -> None:
+    """ln(4 P(-0.8 < mu < 0.1)) for mu ~ N(1.5, 1/5), by 10,000 midpoints of the density."""
+    posterior, more = honesty.edge(True)
+    assert posterior.dimension == honesty.edge(False)[0].dimension == 12
+    step = (honesty.EDGE[1] - honesty.EDGE[0]) / 10_000
+    mu = honesty.EDGE[0] + step * (np.arange(10_000) + 0.5)
+    mass = np.sum(np.exp(-2.5 * (mu - 1.5) ** 2)) * step * np.sqrt(2.5 / np.pi)
+    assert more == pytest.approx(-np.log(4.0 * mass), abs=1e-6)
+
+
+def test_beyond_a_ball_of_3e_13_of_the_prior_the_spike_is_not_there() -> None:
+    """The radius by bisection along ten rays from the ball's centre, which is not the spike's."""
+    case = named("spike_and_slab")
+    g, centre = np.random.default_rng(3), np.full(8, 2.0 + 3.0 / (0.5**2 / 0.02**2 - 1.0))
+    radii = []
+    for ray in g.normal(size=(10, 8)):
+        low, high, ray = 0.0, 5.0, ray / np.linalg.norm(ray)
+        for _ in range(50):
+            middle = 0.5 * (low + high)
+            inside = case.modes[1].contains(centre + middle * ray)
+            low, high = (middle, high) if inside else (low, middle)
+        radii.append(low)
+    assert np.ptp(radii) < 1e-9
+    volume = np.pi**4 / 24 * radii[0] ** 8 / 16.0**8
+    assert honesty.spike_share() == pytest.approx(volume, rel=1e-6)
 
 
 def test_a_missed_mode_and_a_wrong_weight_are_caught() -> None:

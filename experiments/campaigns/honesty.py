@@ -6,7 +6,9 @@ flag is `diagnose(run).trusted`; none of its alarms looks at the number of sweep
 Then modes of ever smaller volume.  Ten dimensions, a wide hill and a narrow one: a ratio r of their
 widths is a ratio r**10 of their volumes, and exchange has to find the narrow one by chance.  What
 is found must be weighed right; a wrong run in which some replica was there must be flagged; where
-no replica ever was, nothing can be, and the table says from which ratio on that happens.
+no replica ever was, nothing can be, and the table says from which ratio on that happens.  Last, a
+narrow mode of a real formula: a fourth peak outside the data whose tail fits the noise of the first
+few points, where four ten-thousandths of the prior lie.
 """
 
 from __future__ import annotations
@@ -17,7 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments.campaigns import Campaign, Finding, Numbers, Records, at_least, inside, seed_of
+from experiments.campaigns import (
+    Campaign,
+    Finding,
+    Numbers,
+    Records,
+    at_least,
+    inside,
+    nothing,
+    seed_of,
+)
 from experiments.campaigns.evidence import problem
 
 HARD = ("polynomial_5", "polynomial_6", "polynomial_7", "polynomial_8", "correlated_normal",
@@ -95,6 +106,24 @@ def spike_run(name: str, seed: int) -> Numbers:
             "faults": list(diagnosis.faults)}
 
 
+def spike_share() -> float:
+    """Share of the prior of ``spike_and_slab`` in which the spike outweighs the slab at all.
+
+    ln of their ratio is A - B r**2, r from a centre on the line through both: a ball.  Outside
+    it no energy tells that there is a spike.
+
+    Examples
+    --------
+    >>> f"{spike_share():.0e}"
+    '3e-13'
+    """
+    d, box, (slab, spike) = 8, 16.0, (0.5, 0.02)
+    apart2 = d * 3.0**2
+    a = math.log(0.9 / 0.1) + d * math.log(slab / spike) + 0.5 * apart2 / (slab**2 - spike**2)
+    radius = math.sqrt(2.0 * a / (spike**-2 - slab**-2))
+    return float(math.pi ** (0.5 * d) / math.gamma(0.5 * d + 1.0) * (radius / box) ** d)
+
+
 def judge_spike(records: Records) -> list[Finding]:
     """Either solved or flagged."""
     rows = records["spike_and_slab"]
@@ -102,7 +131,9 @@ def judge_spike(records: Records) -> list[Finding]:
     silent = sum(abs(r["off"]) >= 4 * r["error"] + 0.05 and r["trusted"] for r in rows)
     return [Finding(f"spike and slab, {len(rows)} default runs: neither solved nor flagged",
                     "none", f"{silent} of {len(rows)} (solved: {solved})", 0.0, silent == 0,
-                    "0")]
+                    "0"),
+            Finding("share of the prior from which any energy tells of that spike",
+                    "a run evaluates about 1e7", spike_share(), 0.0, None, "-")]
 
 
 # ---- modes of small volume -----------------------------------------------------------------------
@@ -125,6 +156,9 @@ def modes(name: str) -> tuple[Any, float, Any]:
     from theory.cases.densities import _mixture
 
     d, (kind, _, ratio) = 10, name.partition(" ")
+    weights: tuple[float, ...]
+    centres: tuple[float, ...]
+    widths: tuple[float, ...]
     if name == "two hills":
         weights, centres, widths, box = (0.5, 0.5), (5.0, -5.0), (1.0, 0.5), 10.0
     elif kind == "spike":
@@ -194,6 +228,74 @@ def judge_modes(records: Records) -> list[Finding]:
     return out
 
 
+# ---- a peak outside the data ---------------------------------------------------------------------
+
+EDGE_NOISE = 0.05                  # the spectrum's own is 0.1
+EDGE = (-0.8, 0.1)                 # where the fourth peak's centre is
+NEAR = 0.1                         # nats: the other modes add 0.004, and the errors are 0.01
+
+
+@cache
+def edge(restricted: bool) -> tuple[Any, float]:
+    """Four peaks on the spectrum of Nagata, Sugita and Okada (2012) at half its noise, and what to
+    add to F.
+
+    ``restricted`` keeps the centre of one peak to the edge: F of that region alone, in which
+    any of the four may be the one.
+    """
+    from scipy.special import ndtr
+
+    from experiments import nagata2012_number_of_peaks as paper
+    from sampler import Data, Gamma, Model, Normal, Posterior
+
+    x, y = paper.spectrum(paper.SETTINGS)
+    mean, sd = 1.5, 5**-0.5
+    a, b = Gamma(5, 5), Gamma(5, 0.04)
+    model = Model.repeated(3 if restricted else 4, paper.peak(), a=a, b=b, mu=Normal(mean, sd))
+    more = 0.0
+    if restricted:
+        low, high = EDGE
+        model += Model.single(paper.peak(), prefix="edge_", a=a, b=b,
+                              mu=Normal(mean, sd, lo=low, hi=high))
+        more = -math.log(4.0 * float(ndtr((high - mean) / sd) - ndtr((low - mean) / sd)))
+    return Posterior(model, Data(x, y, noise=EDGE_NOISE)), more
+
+
+def edge_run(name: str, seed: int) -> Numbers:
+    """A default run, and one that is told where to look."""
+    from sampler import diagnose, free_energy, sample
+
+    posterior, _ = edge(False)
+    run = sample(posterior, seed=seed_of(name, seed), max_sweeps=60_000, threads=1)
+    found, diagnosis = free_energy(run), diagnose(run)
+    told, more = edge(True)
+    there = free_energy(sample(told, 8000, burn_in=4000, seed=seed_of(f"{name}, told", seed),
+                               threads=1))
+    centres = [k for k, n in enumerate(posterior.names) if n.endswith("mu")]
+    return {"F": found.value, "error": found.error, "trusted": diagnosis.trusted,
+            "faults": list(diagnosis.faults), "told": there.value + more,
+            "told_error": there.error,
+            "share": float((run.draws[..., centres].min(axis=-1) < EDGE[1]).mean())}
+
+
+def judge_edge(records: Records) -> list[Finding]:
+    """The mode is found and F is that of the runs that were told of it, or the run is flagged."""
+    rows = [r for several in records.values() for r in several]
+    told = np.array([r["told"] for r in rows])
+    off = np.array([r["F"] for r in rows]) - told.mean()
+    right, trusted = np.abs(off) < NEAR, np.array([r["trusted"] for r in rows])
+    return [
+        at_least(f"a peak outside the data: share of {len(rows)} default runs with F within "
+                 f"{NEAR:g} nats of that mode's own ({told.mean():.2f})", float(right.mean()), 0.9,
+                 "-"),
+        nothing("default runs that are off and silent",
+                [f"seed {k + 1}" for k in np.flatnonzero(~right & trusted)], "-"),
+        Finding("rms of F - that mode's own, runs within", "-",
+                float(np.sqrt(np.mean(off[right] ** 2))) if right.any() else math.nan,
+                float(told.std(ddof=1)) / math.sqrt(len(rows)) if len(rows) > 1 else 0.0, None,
+                "-")]
+
+
 def campaigns() -> tuple[Campaign, ...]:
     """D5 and the documented limit of any statistic of a run."""
     return (
@@ -202,4 +304,6 @@ def campaigns() -> tuple[Campaign, ...]:
         Campaign("D5 spike", "is the narrow mode found, or the run flagged?", ("spike_and_slab",),
                  range(1, 21), spike_run, judge_spike, 1.2),
         Campaign("D5 modes", "are narrow modes found and weighed, or the run flagged?", MODES,
-                 range(1, 31), mode_run, judge_modes, 1.3))
+                 range(1, 31), mode_run, judge_modes, 1.3),
+        Campaign("D5 edge", "is a mode found that holds 4e-4 of the prior?",
+                 ("fourth peak",), range(1, 21), edge_run, judge_edge, 17.0))
