@@ -6,7 +6,11 @@ energies differ for as long as the run lasts.
 
 What no statistic of a run can see: a mode that no replica ever met.  A first-order transition
 whose volume ratio exceeds about e**8 is easily missed, and then round trips even rise and error
-bars fall; so round trips are printed and are no certificate.
+bars fall; so round trips are printed and are no certificate.  Measured in ten dimensions, 30 runs
+of 4 chains and 6500 sweeps each (campaign D5 modes): at volume ratios up to e**8.3 all are right;
+at e**9.9 23 are, 6 say that they cannot be trusted and 1 is silent; at e**11.6 9, 10 and 11; at
+e**13.9 none is right and all are silent.  The remedies are outside the run: priors that do not
+reach where nothing is expected, more chains and longer burn-in, several seeds.
 """
 
 from __future__ import annotations

@@ -15,7 +15,14 @@ from the log of the parameter.  Labels: components of an exchangeable group are 
 (`sampler.labels`), so that one ordering is fitted and jumped to, and numbered at random
 afterwards.  One part in twenty is as broad as the prior.
 
-A mode that no replica ever met is in no fit.
+A mode that no replica ever met is in no fit (`sampler.diagnostics` says where that begins).  Two
+ways to meet more were measured and did not pay.  *One component put anew*, all its parameters drawn
+from the prior, on every rung and sweep: with one and two components too many F by the bridge
+scattered as before, at one and a half times the cost; a mode with 4e-4 of the prior was found by
+38 of 40 default runs with it (in the burn-in) and by 28 of 30 without.  *Scouts*, fresh draws of
+the prior quenched to beta = 1 for a twentieth of the burn-in, the deepest handed to each chain: a
+spike of volume e**-11.6 was found by 16 of 30 runs instead of 9, as many runs as before (11) missed
+it in silence, and of 90 runs on two hills that were right 12 distrusted themselves instead of 1.
 """
 
 from __future__ import annotations

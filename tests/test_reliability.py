@@ -163,15 +163,21 @@ def test_a_spike_that_nobody_saw_may_be_silent_and_is_counted() -> None:
 
 
 def test_the_edge_is_found_or_the_run_is_flagged() -> None:
-    def rows(F: float, trusted: bool) -> Any:
-        return [{"F": -21.04 + (F if k == 0 else 0.0), "trusted": trusted or k > 0,
-                 "told": -21.035} for k in range(20)]
+    """20 records, the first ones off; nobody who met the mode may be silent about it."""
+    def rows(off: int, trusted: bool, share: float, told: float = -21.035) -> Any:
+        return {"fourth peak": [
+            {"F": -21.04 + 6.4 * (k < off), "trusted": trusted or k >= off,
+             "told": told, "share": share if k < off else 0.99} for k in range(20)]}
 
-    assert not failing(honesty.judge_edge({"fourth peak": rows(0.0, True)}))
-    assert not failing(honesty.judge_edge({"fourth peak": rows(6.4, False)}))
-    assert failing(honesty.judge_edge({"fourth peak": rows(6.4, True)})) == [
-        "default runs that are off and silent"]
-    assert len(failing(honesty.judge_edge({"fourth peak": rows(6.4, False)[:5]}))) == 1
+    assert not failing(honesty.judge_edge(rows(0, True, 0.99)))
+    assert not failing(honesty.judge_edge(rows(3, False, 0.2)))
+    never = honesty.judge_edge(rows(3, True, 0.0))
+    assert not failing(never) and never[-1].found == "3 of 20"
+    assert failing(honesty.judge_edge(rows(1, True, 0.2))) == [
+        "default runs that met it and are off and silent"]
+    assert len(failing(honesty.judge_edge(rows(6, False, 0.2)))) == 1
+    # A reference that is off makes every run off, and silent.
+    assert len(failing(honesty.judge_edge(rows(0, True, 0.99, -20.9)))) == 3
 
 
 def test_what_is_added_to_the_restricted_evidence_is_its_share_of_the_prior() -> None:
@@ -182,6 +188,19 @@ def test_what_is_added_to_the_restricted_evidence_is_its_share_of_the_prior() ->
     mu = honesty.EDGE[0] + step * (np.arange(10_000) + 0.5)
     mass = np.sum(np.exp(-2.5 * (mu - 1.5) ** 2)) * step * np.sqrt(2.5 / np.pi)
     assert more == pytest.approx(-np.log(4.0 * mass), abs=1e-6)
+    at = posterior.draw_prior(5)        # the same curve, whichever peak is called the edge's
+    assert honesty.edge(False)[0].energy(at) == pytest.approx(posterior.energy(at), rel=1e-12)
+    edges = at[:, posterior.names.index("edge_mu")]
+    assert np.all((honesty.EDGE[0] < edges) & (edges < honesty.EDGE[1]))
+
+
+def test_a_run_on_a_spike_that_it_finds() -> None:
+    """Volume ratio e**8.3, where 30 of 30 are right: F and the weight 0.9 within 4.5 errors; the
+    twin has no spike, and there is none to be seen."""
+    row = honesty.mode_run("spike 2.3", 1)
+    assert row["seen"] and abs(row["off"]) < 4.5 * row["error"] < 0.1
+    assert abs(row["share"] - 0.9) < 4.5 * row["share_error"] < 0.2
+    assert not honesty.mode_run("slab alone", 1)["seen"]
 
 
 def test_beyond_a_ball_of_3e_13_of_the_prior_the_spike_is_not_there() -> None:
