@@ -1,4 +1,4 @@
-"""Absorption edges and small-angle scattering: formulas by hand, priors, the two experiments."""
+"""Absorption edges, small-angle scattering, Moessbauer: formulas by hand, priors, experiments."""
 
 import math
 from dataclasses import replace
@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 from scipy import special
 
-from experiments import decisions, results, sphere_populations, xanes_pre_edge
+from experiments import (
+    decisions,
+    mossbauer_hamiltonian,
+    results,
+    sphere_populations,
+    xanes_pre_edge,
+)
 from sampler import Data, InputError, LogUniform, Model, Posterior
-from sampler.instruments import scattering, xanes
+from sampler.instruments import mossbauer, scattering, xanes
 from sampler.priors import in_words
 
 ENERGY = np.linspace(-12.0, 20.0, 65)
@@ -58,6 +64,55 @@ def test_a_sphere_scatters_as_its_bessel_function() -> None:
     assert small == pytest.approx(guinier[q < 0.1], rel=1e-4)
 
 
+# In mm/s per tesla, line by line, from the positions of metallic iron's lines at 33 T.
+SEXTET = np.array([-5.3279, -3.0852, -0.8424, 0.8424, 3.0852, 5.3279]) / 33
+
+
+def dip(v: Any, centre: float, width: float) -> Any:
+    return (width / 2) ** 2 / ((v - centre) ** 2 + (width / 2) ** 2)
+
+
+def test_hamiltonians_are_the_lines_typed_by_hand() -> None:
+    v = np.linspace(-10, 10, 81)
+    lines = {
+        "singlet": ([0.37], [1.0]), "doublet": ([-0.03, 0.77], [0.5, 0.5]),
+        "sextet": (0.37 + 50 * SEXTET, np.array([3, 2, 1, 1, 2, 3]) / 12),
+        "sextet_quadrupole": (0.37 + 50 * SEXTET - 0.1 * np.array([1, -1, -1, -1, -1, 1]),
+                              np.array([3, 2, 1, 1, 2, 3]) / 12)}
+    values = {"scale": 1.02, "depth": 0.25, "width": 0.3, "shift": 0.37, "splitting": 0.8,
+              "field": 50.0, "quadrupole": -0.2}
+    for name, (positions, weights) in lines.items():
+        model = mossbauer.transmission(name, 1000, **{
+            k: mossbauer_hamiltonian.PRIORS[k] for k in (
+                "scale", "depth", "width", *mossbauer.HAMILTONIANS[name][0])})
+        found = evaluated(model, v, {k: values[k] for k in model.free})
+        absorbed = sum(w * dip(v, c, 0.3) for c, w in zip(positions, weights, strict=True))
+        assert found == pytest.approx(1020 * (1 - 0.25 * absorbed), rel=1e-12)
+
+
+@pytest.mark.parametrize("drive", ["triangle", "sinusoid"])
+def test_a_drive_passes_every_velocity_twice(drive: str) -> None:
+    """The raw spectrum is the folded one at the velocity of each channel, mirrored at its fold."""
+    n, fold, top, channel = 256, 0.7, 11.0, np.arange(256.0)
+    model = mossbauer.unfolded(["outer", "inner", "singlet"], n, drive, {
+        "velocity": (8, 16), "fold": (-5, 5), "shift": (-1, 1), "field": 33.04, "width": (0.1, 1),
+        "outer_depth": (0, 1e4), "inner_depth": (0, 1e4), "site3_depth": (0, 1e4),
+        "site3_width": (0.1, 1), "site3_shift": (-1, 1)},
+        level=(0, 1e5), cosine=(-1e3, 1e3), sine=(-1e3, 1e3))
+    found = evaluated(model, channel, {
+        "level": 9e4, "cosine": 100.0, "sine": -200.0, "outer_depth": 5e3, "inner_depth": 2e3,
+        "site3_depth": 1e3, "site3_width": 0.5, "site3_shift": 0.4, "shift": -0.1, "width": 0.3,
+        "velocity": top, "fold": fold})
+    p = (channel + 0.5 + fold) / n
+    v = top * (np.abs((4 * p) % 4 - 2) - 1 if drive == "triangle" else np.cos(2 * np.pi * p))
+    still = 2 * np.pi * (channel + 0.5) / n
+    by_hand = 9e4 + 100 * np.cos(still) - 200 * np.sin(still) - 1e3 * dip(v, 0.4, 0.5)
+    for depth, k in ((5e3, 5), (2e3, 3)):
+        by_hand -= depth * sum(dip(v, -0.1 + s * 33.04 * SEXTET[k], 0.3) for s in (-1, 1)) / 2
+    inside = p < 1.0       # the one channel beyond the turning point is mirrored, not periodic
+    assert found[inside] == pytest.approx(by_hand[inside], rel=1e-12)
+
+
 def test_priors_follow_the_data_and_are_said_in_words() -> None:
     data = Data([0, 1, 2, 3, 4, 5, 6, 7, 8], [0, 0, 0.1, 0, 0, 0.5, 1, 1, 1], noise=0.1)
     model = xanes.xanes(2, "pseudo_voigt", **xanes.default_priors(data, "pseudo_voigt"))
@@ -74,6 +129,13 @@ def test_priors_follow_the_data_and_are_said_in_words() -> None:
     (lambda: scattering.spheres(1, intensity=(0, 1), radius=(1, 2)), "prior of background"),
     (lambda: scattering.default_priors(Data([0, 1], [1, 2], noise=1)), "scattering vectors q > 0"),
     (lambda: scattering.default_priors(Data([1, 2], [0, 0], noise=1)), "above 0 somewhere"),
+    (lambda: mossbauer.absorption("octet"), "hamiltonian: received 'octet'"),
+    (lambda: mossbauer.transmission("singlet", 0, scale=1.0), "positive number of counts"),
+    (lambda: mossbauer.transmission("singlet", 10, scale=1.0, depth=0.1, width=1.0), "shift"),
+    (lambda: mossbauer.unfolded(["singlet"], 1, priors={}), "channels: received 1"),
+    (lambda: mossbauer.unfolded(["singlet"], 64, "square", {}), "triangle, sinusoid"),
+    (lambda: mossbauer.unfolded(["singlet"], 64, level=1.0, cosine=0.0, sine=0.0),
+     "prior of site1_depth: received nothing"),
     (lambda: scattering.spheres(-1, background=1.0, intensity=(0, 1), radius=(1, 2)), "K: "),
 ])
 def test_bad_input_is_refused(call: Any, words: str) -> None:
@@ -89,6 +151,15 @@ def test_the_stored_free_energies_agree_with_another_sampler() -> None:
     free = np.asarray(spheres.decision["F"]) - special.gammaln(y + 1).sum() - np.sum(
         np.maximum(y, 1) - y * np.log(np.maximum(y, 1)))
     assert np.all(abs(free - [834.56, 128.82, 128.85]) < 3 * np.array([0.07, 0.16, 0.22]))
+    iron = results.load("mossbauer_hamiltonian")
+    quoted = {"1000": [119.2, 118.9, 111.0, 112.1], "10000": [210.6, 210.4, 132.6, 112.7],
+              "100000": [1223.2, 1208.1, 320.4, 124.6]}
+    data = mossbauer_hamiltonian.synthetic()
+    for name, F in quoted.items():
+        y = data[name].y
+        free = np.asarray(iron.decisions[name]["F"]) - special.gammaln(y + 1).sum() - np.sum(
+            np.maximum(y, 1) - y * np.log(np.maximum(y, 1)))
+        assert np.all(abs(free - F) < 0.6), name       # its errors: 0.2, printed to 0.1
     edge = results.load("xanes_pre_edge").synthetic
     free = np.asarray(edge["F"]) - edge["constant"]
     assert np.all(abs(free - [377.56, 179.5, 135.9, 137.9]) < [0.45, 0.9, 0.9, 0.7])
@@ -113,6 +184,13 @@ def test_the_claims_can_fail() -> None:
     assert fails(xanes_pre_edge, moved) == 2        # its position, and its distance in sd
     content = {**edge.foil, "fits": 0.5}
     assert fails(xanes_pre_edge, replace(edge, foil=content)) == 1
+    iron = results.load("mossbauer_hamiltonian")
+    assert fails(mossbauer_hamiltonian, iron) == 0
+    assert fails(mossbauer_hamiltonian, replace(iron, ratio=iron.ratio * 1.01)) == 1
+    assert fails(mossbauer_hamiltonian, replace(iron, iron_fit=1.2)) == 1
+    thin = {**iron.decisions["iron"], "F": np.sort(iron.decisions["iron"]["F"])}
+    assert fails(mossbauer_hamiltonian, replace(
+        iron, decisions={**iron.decisions, "iron": thin})) >= 2
 
 
 def test_a_power_is_read_off_with_its_error() -> None:
