@@ -18,8 +18,8 @@ seeds.  The field of iron, 33.04 T, is taken as known: it fixes the scale of vel
 
 What may be claimed: at 1e3 counts the quadrupole shift cannot be told (its Hamiltonian is not
 excluded either), from 1e4 on it is there.  Iron is a sextet whose intensities are not 3:2:1 (the
-foil is not thin), driven by a triangle.  Ferrihydrite is a doublet rather than a sextet; one doublet
-or two is asked and answered, but no model tried describes these data, so it is no count of sites.
+foil is not thin), driven by a triangle.  Ferrihydrite is a doublet rather than a sextet; one or two
+doublets is asked and answered, but no model tried describes these data: it is no count of sites.
 """
 
 from __future__ import annotations
