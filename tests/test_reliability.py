@@ -22,6 +22,7 @@ from experiments.campaigns import (
     repeating,
     sampling,
     seed_of,
+    three_peaks,
 )
 from experiments.paths import ROOT
 from experiments.run_store import RunStore
@@ -160,6 +161,50 @@ def test_a_spike_that_nobody_saw_may_be_silent_and_is_counted() -> None:
         row.update(off=2.3, trusted=True, seen=False)
     findings = honesty.judge_modes(records)
     assert not failing(findings) and findings[-1].found == "30 of 30"
+
+
+def short_records(bridge: float, bar: float, factor: float = 1.0) -> dict[str, list[Any]]:
+    """40 runs of each setting: errors of the given size, claimed right, or wrong by a factor."""
+    generator = np.random.default_rng(23)
+    out: dict[str, list[Any]] = {}
+    for name, (K, *_) in three_peaks.SETTINGS.items():
+        truth, _ = three_peaks.REFERENCE[K]
+        out[name] = [{
+            "bridge": truth + bridge * z, "bridge_error": factor * bridge * e / 0.05,
+            "bar": truth + bar * w, "bar_error": factor * bar * f / 0.05, "estimator": "bridge",
+            "seconds": 1.0, "estimate_seconds": 0.2} for z, e, w, f in zip(
+                *(v / 0.05 * np.array(u) for v, u in zip(
+                    (1.0, 0.05, 1.0, 0.05),
+                    (*honest_errors(40, 3, generator), *honest_errors(40, 7, generator)),
+                    strict=True)), strict=True)]
+    return out
+
+
+def test_short_runs_are_held_to_their_true_error() -> None:
+    """Twins: errors twice as large, error bars a third as large, a bridge that was not made."""
+    assert not failing(three_peaks.judge_short(short_records(0.01, 0.08)))
+    assert [c for c in failing(three_peaks.judge_short(short_records(0.03, 0.2)))
+            if c.startswith("rms")] == ["rms error of F (nats), bridge, K=3, 4 x 1000",
+                                        "rms error of F (nats), BAR, K=3, 4 x 1000"]
+    proud = failing(three_peaks.judge_short(short_records(0.01, 0.08, 1 / 3)))
+    assert proud == ["sd of 160 normal scores, bridge",
+                     "95 % intervals that hold the truth, bridge",
+                     "sd of 120 normal scores, BAR", "95 % intervals that hold the truth, BAR"]
+    missing = short_records(0.01, 0.08)
+    missing["K=3, 1 x 500"][7].update(bridge=None, bridge_error=None)
+    assert "rms error of F (nats), bridge, K=3, 1 x 500" in failing(
+        three_peaks.judge_short(missing))
+
+
+def test_the_reference_of_the_short_runs_is_checked_by_two_routes() -> None:
+    def rows(bridge: float, bar: float) -> Any:
+        return {name: [{"bridge": three_peaks.REFERENCE[K][0] + bridge, "bridge_error": 0.003,
+                        "bar": three_peaks.REFERENCE[K][0] + bar, "bar_error": 0.02}] * 6
+                for name, (K, _) in three_peaks.LONG.items()}
+
+    assert not failing(three_peaks.judge_reference(rows(0.001, -0.005)))
+    assert len(failing(three_peaks.judge_reference(rows(0.0, 0.04)))) == 3
+    assert len(failing(three_peaks.judge_reference(rows(0.05, 0.05)))) == 3
 
 
 def test_the_edge_is_found_or_the_run_is_flagged() -> None:
