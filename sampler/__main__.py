@@ -146,10 +146,28 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None) -> int:
     try:
-        options = build_parser().parse_args(argv)
+        options = build_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
         return {"fit": _fit, "resume": _resume, "show": _show}[options.verb](options)
     finally:
         sys.stdout.flush()
+
+
+def _joined(argv: list[str]) -> list[str]:
+    """``--range -5:20`` as ``--range=-5:20``: argparse takes what begins with a minus sign, and is
+    not a plain number, for another option.
+
+    Examples
+    --------
+    >>> _joined(["fit", "--range", "-5:20", "--K", "2"])
+    ['fit', '--range=-5:20', '--K', '2']
+    """
+    out: list[str] = []
+    for word in argv:
+        if out and out[-1].startswith("--") and "=" not in out[-1] and re.match(r"-[\d.]", word):
+            out[-1] += f"={word}"
+        else:
+            out.append(word)
+    return out
 
 
 def _fit(options: argparse.Namespace) -> int:
@@ -169,7 +187,7 @@ def _fit(options: argparse.Namespace) -> int:
     _check_run_options(options)
     models = {label: _model(options, data, shape, K, changes)
               for label, shape, K in _labels(shapes, Ks)}
-    _numbered_priors(models.values(), changes)
+    _known_priors(models.values(), changes)
     folder = _folder(options)
     head = f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}"
     say("\n  ".join([head, *data.notes]) + "\n", sys.stdout)
@@ -488,27 +506,26 @@ def _model(options: argparse.Namespace, data: Any, shape: str, K: int,
     if options.instrument == "peaks":
         model = peaks.background(options.background, data) + peaks.peaks(
             K, shape, **peaks.default_priors(data, shape))
-        full = peaks.background(options.background, data) + peaks.peaks(
-            1, "pseudo_voigt", **peaks.default_priors(data, "pseudo_voigt"))
     else:
         first, last = data.y[data.x.argmin()], data.y[data.x.argmax()]
         direction = options.direction or ("decay" if first > last else "recovery")
         model = relaxation.relaxation(K, shape, direction,
                                       **relaxation.default_priors(data, shape))
-        full = relaxation.relaxation(1, "stretched", direction,
-                                     **relaxation.default_priors(data, "stretched"))
-    full.with_priors({n: p for n, p in changes.items() if not any(c.isdigit() for c in n)})
     mine = {n: p for n, p in changes.items() if _concerns(model, n)}
     return model.with_priors(mine)
 
 
-def _numbered_priors(models: Iterable[Any], changes: dict[str, Any]) -> None:
-    """Refuse the prior of a numbered component that none of the models has."""
-    known = dict.fromkeys(name for model in models for name in model.priors)
+def _known_priors(models: Iterable[Any], changes: dict[str, Any]) -> None:
+    """Refuse a prior that none of the models has a use for."""
+    models = list(models)
     for name in changes:
-        if name not in known and any(c.isdigit() for c in name):
-            raise InputError(f"--prior {name}", "given",
-                             f"a parameter of the models asked for: {', '.join(known)}")
+        if not any(_concerns(model, name) for model in models):
+            known = dict.fromkeys(n for model in models for n in model.priors)
+            numbered = any(c.isdigit() for c in name)
+            shown = known if numbered else dict.fromkeys(
+                re.sub(r"\d+_", "_", n, count=1) for n in known)
+            raise InputError("--prior", name,
+                             f"a parameter of the models asked for: {', '.join(shown)}")
 
 
 def _concerns(model: Any, name: str) -> bool:
