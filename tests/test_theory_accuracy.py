@@ -116,16 +116,20 @@ def test_positions_far_from_zero(shift: float) -> None:
 
 
 def test_a_fit_without_refinement_is_caught() -> None:
-    """Broken twin: residuals by plain subtraction, data 1e8 times their noise."""
+    """Broken twin: residuals by plain subtraction, data 1e9 times their noise.  How far off it is
+    depends on the machine's linear algebra, so the worst of 40 data sets is looked at."""
     g, x = np.random.default_rng(16), np.linspace(0, 1, 20)
     X = np.stack([x, np.ones(20)], axis=1)
-    y = X @ [1.0, 0.3] + 1e-9 * g.normal(size=20)
-    problem = LinearRegression(X, y, 1e-9)
-    ((F, terms),) = exact.gaussian(X, y, 1e-9, np.zeros(2), np.ones(2), [1.0])
-    assert off(quiet(evidence.reduced_free_energy, problem), F) < bound(terms, y, 1e-9)
     left = np.linalg.svd(X / 1e-9, full_matrices=False)[0]
-    plain = y / 1e-9 - left @ (left.T @ (y / 1e-9))
-    assert abs(0.5 * plain @ plain - problem.residual_energy) > bound(terms, y, 1e-9)
+    broken = []
+    for _ in range(40):
+        y = X @ [1.0, 0.3] + 1e-9 * g.normal(size=20)
+        problem = LinearRegression(X, y, 1e-9)
+        ((F, terms),) = exact.gaussian(X, y, 1e-9, np.zeros(2), np.ones(2), [1.0])
+        assert off(quiet(evidence.reduced_free_energy, problem), F) < bound(terms, y, 1e-9)
+        plain = y / 1e-9 - left @ (left.T @ (y / 1e-9))
+        broken.append(abs(0.5 * plain @ plain - problem.residual_energy) / bound(terms, y, 1e-9))
+    assert max(broken) > 1.5
 
 
 def test_dependent_columns_are_one() -> None:
