@@ -337,7 +337,7 @@ def even_points(offset: float, half_width: float, noise: float) -> float:
     """
     from scipy.optimize import brentq
 
-    b0, s = _to_be_found(offset), positive_number("noise", noise)
+    b0, s = _to_be_found(offset, noise), noise
 
     def gap(log_n: float) -> float:
         question = Question(math.exp(log_n), b0, half_width, s)
@@ -382,9 +382,9 @@ def points_needed(offset: float, half_width: float, noise: float, probability: f
     >>> points_needed(0.5, 10.0, 1.0), points_needed(0.5, 100.0, 1.0)
     (84, 114)
     """
-    p, least = _wanted(offset, probability), 1 if noise_known else 3
+    p, least = _wanted(offset, probability, noise), 1 if noise_known else 3
     found = _power(offset, half_width, noise_known)
-    high = max(4, math.ceil(noise**2 / offset**2))
+    high = max(4, math.ceil((noise / offset) ** 2))
     while not all(found(k * high, noise) >= p for k in (1, 2, 4)):
         high *= 2
     # Down to the first failure: beyond the minimum the power grows with N.
@@ -444,15 +444,19 @@ def noise_needed(points: int, offset: float, half_width: float, probability: flo
     return float(math.exp(brentq(excess, high, high + 0.05, xtol=1e-13)))
 
 
-def _to_be_found(offset: float) -> float:
-    b0 = float(finite("offset", offset, 0))
+def _to_be_found(offset: float, noise: float = 1.0) -> float:
+    """The offset, not 0 and not so small that its square is."""
+    b0, s = float(finite("offset", offset, 0)), positive_number("noise", noise)
     if b0 == 0.0:
         raise DomainError("offset", "0", "an offset that is there to be found")
+    if not (1e-100 < abs(b0) < 1e100 and 1e-100 < s < 1e100):
+        raise DomainError("offset", f"{b0:g} under noise {s:g}", "both between 1e-100 and 1e100",
+                          "choose other units")
     return b0
 
 
-def _wanted(offset: float, probability: float) -> float:
-    _to_be_found(offset)
+def _wanted(offset: float, probability: float, noise: float = 1.0) -> float:
+    _to_be_found(offset, noise)
     p = float(finite("probability", probability, 0))
     if not 0.0 < p < 1.0:
         raise DomainError("probability", str(p), "a number between 0 and 1")

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import finite, positive_number, whole
+from theory.errors import finite, positive_number, squarable, whole
 from theory.mesoscopic import Question
 
 Array = NDArray[np.float64]
@@ -94,6 +94,7 @@ def difference_with_box(question: Question, estimate: ArrayLike) -> Any:
     """
     root = math.sqrt(question.weight) / (question.assumed or question.noise)
     z = np.abs(finite("estimate", estimate, np.ndim(estimate))) * root
+    squarable("estimate", z)
     return _between_walls(z, question.half_width * root)
 
 
@@ -106,7 +107,11 @@ def _between_walls(z: Any, w: float) -> Any:
         v = w * nodes
         # exp(v z) of both signs, from its largest value: no overflow far outside the box.
         terms = np.exp(np.multiply.outer(z, v - w) - 0.5 * v * v)
-        return -w * z - np.log(0.5 * (terms @ weights))
+        far = -w * z - np.log(0.5 * (terms @ weights))
+        # In a box much smaller than the posterior the average is nearly one: what it differs by.
+        vz = np.multiply.outer(np.minimum(z, 2.0 / w), v)
+        less = np.expm1(-0.5 * v * v) * np.cosh(vz) + 2.0 * np.sinh(0.5 * vz) ** 2
+        return np.where(w * z < 2.0, -np.log1p(0.5 * (less @ weights)), far)
     upper, lower = log_ndtr(w - z), log_ndtr(-w - z)
     return (math.log(2 * w / math.sqrt(2 * math.pi)) - 0.5 * z * z - upper
             - np.log(-np.expm1(lower - upper)))
@@ -236,10 +241,10 @@ def cumulative_with_estimated_noise(question: Question, points: int, difference:
     shift = math.sqrt(question.delta)
 
     def share(log_top: Array) -> Array:
-        w, weight, u = _nodes_below(log_top, points)
-        r = np.sqrt(u * np.expm1(w * w / (points - 1)))
+        grown, weight, u = _nodes_below(log_top, points)
+        r = np.sqrt(u * np.expm1(grown))
         inside = (weight * (ndtr(shift - r) + ndtr(-shift - r))).sum(axis=-1)
-        top = np.exp(np.minimum(log_top, 700.0))
+        top = (points - 2) * np.exp(np.minimum(log_top, 700.0))
         return np.asarray(inside + chdtrc(float(points - 2), top))
 
     return _over(share, question, points, difference)
@@ -263,47 +268,58 @@ def density_with_estimated_noise(question: Question, points: int, difference: Ar
     shift = math.sqrt(question.delta)
 
     def rate(log_top: Array) -> Array:
-        w, weight, u = _nodes_below(log_top, points)
-        r = np.sqrt(u * np.expm1(w * w / (points - 1)))
+        grown, weight, u = _nodes_below(log_top, points)
+        r = np.sqrt(u * np.expm1(grown))
         pair = np.exp(-0.5 * (r - shift) ** 2) + np.exp(-0.5 * (r + shift) ** 2)
-        law_of_t = pair / (2 * math.sqrt(2 * math.pi) * r)
-        slope = u * np.exp(w * w / (points - 1)) * 2 / (points - 1)       # -dT / d difference
+        law_of_t = pair / (2 * math.sqrt(2 * math.pi) * np.where(r > 0.0, r, np.inf))
+        slope = u * np.exp(grown) * 2 / (points - 1)                      # -dT / d difference
         return np.asarray((weight * law_of_t * slope).sum(axis=-1))
 
     return _over(rate, question, points, difference)
 
 
 def _over(function: Any, question: Question, points: int, difference: ArrayLike) -> Any:
-    """A function of ln u0, in slices that fit into the cache, at every difference."""
+    """A function of ln u0 / (N - 2), in slices that fit into the cache, at every difference."""
     d = finite("difference", difference, np.ndim(difference))
-    N, v = whole("points", points, 3), 2 * math.pi * question.noise**2
-    # T = A upsilon^((N-2)/(N-1)) - upsilon (`derivation().turning`) is positive below u0 = A^(N-1).
-    volume = math.log(2 * question.half_width) + 0.5 * math.log(question.weight)
-    log_a = math.log((N - 1) / v) + 2 / (N - 1) * (
-        (0.5 * N - 1) * math.log(v / (N - 2)) - 0.5 + volume - d.ravel())
+    k = whole("points", points, 3) - 2
+    # T = A upsilon^((N-2)/(N-1)) - upsilon (`derivation().turning`) is positive below u0 = A^(N-1),
+    # u0 / k = e^(2 bound - 2 d) (1 + 1/k)^(1 + k) / e, k = N - 2: the powers of N taken together.
+    bound = math.log(2 * question.half_width) + 0.5 * math.log(
+        question.weight / (2 * math.pi * question.noise**2))
+    log_top = 2 * (bound - d.ravel()) + (k + 1) * math.log1p(1 / k) - 1.0
     out = np.concatenate([function(part) for part in np.array_split(
-        (N - 1) * log_a, 1 + len(log_a) // 2000)])
+        log_top, 1 + len(log_top) // 2000)])
     return out.reshape(d.shape) if d.ndim else float(out[0])
 
 
 def _nodes_below(log_top: Array, points: int) -> tuple[Array, Array, Array]:
-    """Nodes w with u = u0 exp(-w^2) < u0, and weights with the density of upsilon in them.
+    """w^2 / (N - 1) at nodes with u = u0 exp(-w^2) < u0, weights with the density of upsilon in
+    them, and u.
 
     At u0 the square root of T starts; in w it is smooth.  (differences, nodes) each.
     """
-    from scipy.special import gammaln
-
     half = 0.5 * (points - 2)
-    middle, spread = math.log(points - 2), math.sqrt(80 / half)
-    lowest, highest = middle - spread - 40 / half, middle + spread
+    spread = math.sqrt(80 / half)
     top = log_top[:, None]
-    left = np.sqrt(np.maximum(top - highest, 0.0))
-    right = np.sqrt(np.maximum(top - lowest, 0.0))
+    left = np.sqrt(np.maximum(top - spread, 0.0))
+    right = np.sqrt(np.maximum(top + spread + 40 / half, 0.0))
     x, weight = _panels()
     w = left + (right - left) * x
-    log_u = top - w * w
-    log_p = half * log_u - 0.5 * np.exp(log_u) - half * math.log(2.0) - gammaln(half)
-    return w, (right - left) * weight * np.exp(log_p) * 2 * w, np.exp(log_u)
+    log_u = top - w * w                     # of u / (N - 2), of order 1 / sqrt(N)
+    log_p = half * (log_u - np.expm1(log_u)) + _log_height(half)
+    # Beyond e^600 nothing of the normal tails is left.
+    grown = np.minimum(w * w / (points - 1), 600.0)
+    return (grown, (right - left) * weight * np.exp(log_p) * 2 * w,
+            (points - 2) * np.exp(log_u))
+
+
+def _log_height(half: float) -> float:
+    """a ln a - a - ln Gamma(a), which for large a is what is left of three large numbers."""
+    if half < 30.0:
+        return half * math.log(half) - half - math.lgamma(half)
+    a2 = half * half                         # Stirling's series
+    return 0.5 * math.log(half / (2 * math.pi)) - (
+        1 / 12 - (1 / 360 - (1 / 1260 - 1 / (1680 * a2)) / a2) / a2) / half
 
 
 @cache

@@ -368,8 +368,11 @@ def information(problem: LinearRegression, beta: ArrayLike = 1.0) -> Any:
     -------
     float or array of the shape of beta
     """
-    b = _betas(beta)
-    return reduced_free_energy(problem, b) - b * mean_energy(problem, b)
+    # By modes, where the part of the energy that no parameter reaches has gone out.
+    b = _betas(beta)[..., None]
+    k, c = problem.eigenvalues, problem.components
+    share = b * k / (1.0 + b * k)
+    return 0.5 * np.sum(np.log1p(b * k) - share + b * share * (c**2 / (1.0 + b * k)), axis=-1)
 
 
 def posterior(problem: LinearRegression, beta: float = 1.0) -> tuple[Array, Array]:
@@ -395,13 +398,15 @@ def posterior(problem: LinearRegression, beta: float = 1.0) -> tuple[Array, Arra
     b = positive_number("beta", beta, zero=True)
     L = np.linalg.cholesky(problem.prior_covariance)
     A = problem.design @ L / problem.noise[:, None]
-    r = (problem.y - problem.design @ problem.prior_mean) / problem.noise
     _, singular, right = np.linalg.svd(A, full_matrices=True)
     kappa = np.zeros(problem.dimension)
     kappa[:len(singular)] = singular**2
-    spread = right.T / (1.0 + b * kappa)
-    mean = problem.prior_mean + L @ (spread @ (right @ (b * A.T @ r)))
-    return mean, L @ (spread @ right) @ L.T
+    covariance = (right.T / (1.0 + b * kappa)) @ right          # of L^-1 theta
+    step = np.zeros(problem.dimension)                          # L^-1 (mean - m0)
+    for _ in range(4):              # each round has the residuals of the last one's mean
+        rest = residual(problem.design, problem.y, problem.prior_mean + L @ step) / problem.noise
+        step = step + covariance @ (b * (A.T @ rest) - step)
+    return problem.prior_mean + L @ step, L @ covariance @ L.T
 
 
 def free_energy_of_noise(problem: LinearRegression, noise: ArrayLike) -> Any:
@@ -430,5 +435,7 @@ def free_energy_of_noise(problem: LinearRegression, noise: ArrayLike) -> Any:
     if np.any(problem.noise != reference):
         raise DomainError("problem.noise", "different values", "one noise level for all points")
     s = positive("noise", noise)
-    return (0.5 * len(problem.y) * np.log(2 * np.pi * s**2)
-            + reduced_free_energy(problem, (reference / s) ** 2))
+    betas = (reference / s) ** 2
+    constant = 0.5 * len(problem.y) * np.log(2 * np.pi * s**2)
+    tell("free_energy_of_noise", _error_bound(problem, betas, float(np.max(np.abs(constant)))))
+    return constant - np.real(log_partition(problem, betas))

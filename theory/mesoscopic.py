@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive_number
+from theory.errors import DomainError, finite, positive_number, squarable
 
 Array = NDArray[np.float64]
 
@@ -59,10 +59,14 @@ def mesoscopic(x: ArrayLike, noise: ArrayLike, sigma: float) -> Mesoscopic:
     if len(positions) != len(n):
         raise DomainError("noise", f"{len(n)} values for {len(positions)} of x", "equal lengths")
     s = positive_number("sigma", sigma)
-    Sx, Sxx = float(positions.sum()), float(positions @ positions)
-    Sb = offset_weight(positions)
-    along = positions / math.sqrt(Sxx)
-    across = (1.0 - positions * (Sx / Sxx)) / math.sqrt(Sb)
+    offset_weight(positions)
+    positions = _scaled(positions)
+    along = positions / float(np.linalg.norm(positions))
+    # 1 - x Sx / Sxx, but for its length; so written it keeps its digits far from x = 0.
+    middle = float(positions.mean())
+    from_middle = positions - middle
+    across = float(np.mean(from_middle**2)) - middle * from_middle
+    across = across / float(np.linalg.norm(across))
     t1, t2 = float(along @ n) / s, float(across @ n) / s
     rest = n / s - along * t1 - across * t2
     return Mesoscopic(t1, t2, float(rest @ rest))
@@ -91,12 +95,19 @@ def offset_weight(x: ArrayLike) -> float:
     5.0
     """
     positions = finite("x", x, 1)
-    Sx, Sxx = float(positions.sum()), float(positions @ positions)
-    weight = len(positions) - Sx**2 / Sxx if Sxx > 0.0 else 0.0
-    if weight <= 1e-12 * len(positions):
+    relative = _scaled(positions)
+    # N - Sx^2 / Sxx = N sum (x - mean)^2 / sum x^2, without the difference of two large numbers;
+    # the spread has to be more than the rounding of x.
+    around = relative - (relative.mean() if len(relative) else 0.0)
+    if not len(positions) or np.max(np.abs(around)) <= 1e-14:
         raise DomainError("x", "positions that cannot tell the slope from the offset",
                           "two different positions or more")
-    return weight
+    return len(positions) * float(around @ around) / float(relative @ relative)
+
+
+def _scaled(x: Array) -> Array:
+    """x in units of a power of two: nothing is rounded, and no square is out of range."""
+    return np.ldexp(x, -int(np.frexp(np.max(np.abs(x), initial=0.0))[1]))
 
 
 class Reduced(NamedTuple):
@@ -190,7 +201,12 @@ class Question:
     def __post_init__(self) -> None:
         for name in ("weight", "half_width", "noise"):
             positive_number(name, getattr(self, name))
-        finite("offset", self.offset, 0)
+        shift = float(finite("offset", self.offset, 0)) * math.sqrt(self.weight) / self.noise
+        squarable("offset", shift)
+        narrow = self.half_width * math.sqrt(self.weight) / (self.assumed or self.noise)
+        if narrow < 1e-150:
+            raise DomainError("half_width", f"{narrow:.1g} posterior standard deviations",
+                              "1e-150 or more", "choose other units")
         if self.assumed is not None:
             positive_number("assumed", self.assumed)
 
@@ -213,7 +229,7 @@ class Question:
     @property
     def delta(self) -> float:
         """S_b b0^2 / s0^2, the noncentrality."""
-        return self.weight * self.offset**2 / self.noise**2
+        return (math.sqrt(self.weight) * self.offset / self.noise) ** 2
 
     @property
     def room(self) -> float:
