@@ -1,6 +1,6 @@
 r"""Exact Bayes free energy of a straight line with box priors.
 
-y = a x + n or y = a x + b + n, n_i ~ N(0, s^2), a and b uniform on boxes.  The walls turn normal
+y = a x + n or y = a x + b + n, n_i ~ N(0, s_i^2), a and b uniform on boxes.  The walls turn normal
 integrals into error functions: F~ of the slope alone is a logarithm of two of them, F~ of slope
 and offset the logarithm of the probability that a correlated normal pair falls into a rectangle.
 `derivation` lets sympy do the integral; the numbers come from the same integral in the coordinates
@@ -23,6 +23,7 @@ from theory.errors import (
     DomainError,
     ValidityWarning,
     finite,
+    positive,
     positive_number,
     squarable,
     two_rungs,
@@ -88,7 +89,7 @@ class BoxLine:
     ----------
     x, y : array (points,)
         The data.
-    noise : float
+    noise : float or array (points,)
         Standard deviation of the noise, in the units of y.
     slope : (lo, hi)
         Box of the slope a.
@@ -109,37 +110,43 @@ class BoxLine:
 
     x: Array
     y: Array
-    noise: float
+    noise: Any           # as given: a float or (points,)
     slope: Interval
     offset: Interval | None
     estimate: Array      # least squares, (a,) or (a, b)
-    hessian: Array       # of U: X^T X / s^2
+    hessian: Array       # of U: sum of x_i x_i^T / s_i^2
     minimum: float       # U at the least squares estimate
     ground: Valley       # U about the lowest point of the boxes
 
-    def __init__(self, x: ArrayLike, y: ArrayLike, noise: float, slope: Interval,
+    def __init__(self, x: ArrayLike, y: ArrayLike, noise: ArrayLike, slope: Interval,
                  offset: Interval | None = None) -> None:
         columns, data = finite("x", x, 1), finite("y", y, 1)
         if len(columns) != len(data) or not len(data):
             raise DomainError("y", f"{len(data)} values for {len(columns)} of x", "equal lengths")
-        s = positive_number("noise", noise)
+        given = positive("noise", noise)
+        if given.shape not in ((), (len(data),)):
+            raise DomainError("noise", f"an array of shape {given.shape}",
+                              f"one number or {len(data)}")
+        s = np.broadcast_to(given, (len(data),))
         boxes = [_interval("slope", slope)] + (
             [] if offset is None else [_interval("offset", offset)])
         X = np.stack([columns, np.ones(len(columns))][:len(boxes)], axis=1)
-        for field, scaled in (("x", X / s), ("y", data / s),
-                              ("slope", np.outer(columns, boxes[0]) / s), ("offset", boxes[-1])):
+        A = X / s[:, None]
+        for field, scaled in (("x", A), ("y", data / s),
+                              ("slope", np.outer(A[:, 0], boxes[0])),
+                              ("offset", np.outer(A[:, -1], boxes[-1]))):
             squarable(field, scaled)
-        estimate, _, rank, _ = np.linalg.lstsq(X, data, rcond=None)
-        if rank < len(boxes) or condition(X) > 1e14:
+        estimate, _, rank, _ = np.linalg.lstsq(A, data / s, rcond=None)
+        if rank < len(boxes) or condition(A) > 1e14:
             raise DomainError("x", "positions that cannot determine the parameters",
                               f"{len(boxes)} different nonzero positions" if len(boxes) > 1
                               else "a nonzero position")
-        estimate = estimate + np.linalg.lstsq(X, residual(X, data, estimate), rcond=None)[0]
+        estimate = estimate + np.linalg.lstsq(A, residual(X, data, estimate) / s, rcond=None)[0]
         r = residual(X, data, estimate) / s
-        hessian = X.T @ X / s**2
-        for name, value in (("x", columns), ("y", data), ("noise", s), ("slope", boxes[0]),
+        for name, value in (("x", columns), ("y", data),
+                            ("noise", given if given.ndim else float(given)), ("slope", boxes[0]),
                             ("offset", boxes[1] if len(boxes) > 1 else None),
-                            ("estimate", estimate), ("hessian", hessian),
+                            ("estimate", estimate), ("hessian", A.T @ A),
                             ("minimum", 0.5 * float(r @ r)),
                             ("ground", valley(X, data, s, *np.transpose(boxes)))):
             object.__setattr__(self, name, value)
@@ -148,6 +155,23 @@ class BoxLine:
     def boxes(self) -> list[Interval]:
         """The boxes of the parameters, in their order."""
         return [self.slope] + ([self.offset] if self.offset else [])
+
+    @property
+    def noises(self) -> Array:
+        """The standard deviation of every point, (points,)."""
+        return np.broadcast_to(self.noise, (len(self.y),))
+
+    @property
+    def curvatures(self) -> list[float]:
+        """Of U along the valley and across it; their product is the determinant of ``hessian``,
+        without the cancellation that positions far from zero bring."""
+        return [part.curvature for part in (self.ground.slope, self.ground.offset) if part]
+
+    @property
+    def widths(self) -> list[float]:
+        """Standard deviations of the parameters at beta = 1 if there were no walls."""
+        along, *across = (1.0 / h for h in self.curvatures)
+        return [math.sqrt(along), *(math.sqrt(v + self.ground.tilt**2 * along) for v in across)]
 
     @property
     def design(self) -> Array:
@@ -173,8 +197,8 @@ def free_energy(line: BoxLine) -> float:
     -------
     float
     """
-    constant = len(line.y) * math.log(line.noise * math.sqrt(2 * math.pi))
-    return _moments(line, 1.0, "free_energy")[0] + constant
+    constant = np.log(line.noises * math.sqrt(2 * math.pi)).sum()
+    return _moments(line, 1.0, "free_energy")[0] + float(constant)
 
 
 def reduced_free_energy(line: BoxLine, beta: float = 1.0) -> float:
@@ -233,6 +257,30 @@ def heat_capacity(line: BoxLine, beta: float = 1.0) -> float:
     return b**2 * _moments(line, b)[2]
 
 
+def information(line: BoxLine, beta: float = 1.0) -> float:
+    """KL divergence from the prior to the tempered posterior: F~ - beta <U>, in nats.
+
+    Parameters
+    ----------
+    line : BoxLine
+    beta : float
+        Inverse temperature, >= 0.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> print(f"{information(BoxLine([1.0], [0.0], 1.0, (-10, 10))):.6f}")    # ln 20 - ln(2 pi e)/2
+    1.576794
+    """
+    b = positive_number("beta", beta, zero=True)
+    log_integral, mean, _ = moments(line.ground, b)
+    # Measured from the lowest point of the box, whose energy goes out.
+    return sum(math.log(hi - lo) for lo, hi in line.boxes) - log_integral - b * mean
+
+
 def wide_limit(line: BoxLine, beta: float = 1.0) -> float:
     """F~(beta) without its walls: what is left when the boxes reach far beyond the posterior.
 
@@ -259,10 +307,9 @@ def wide_limit(line: BoxLine, beta: float = 1.0) -> float:
     True
     """
     b = positive_number("beta", beta)
-    covariance = np.linalg.inv(b * line.hessian)
-    for name, (lo, hi), value, variance in zip(("slope", "offset"), line.boxes, line.estimate,
-                                               np.diag(covariance), strict=False):
-        sigmas = min(hi - value, value - lo) / math.sqrt(variance)
+    for name, (lo, hi), value, sd in zip(("slope", "offset"), line.boxes, line.estimate,
+                                         line.widths, strict=False):
+        sigmas = min(hi - value, value - lo) / sd * math.sqrt(b)
         if sigmas < 4:
             warnings.warn(f"wide_limit: the wall of the {name} is {sigmas:.1f} posterior standard "
                           "deviations from its estimate; reduced_free_energy is exact",
@@ -271,10 +318,8 @@ def wide_limit(line: BoxLine, beta: float = 1.0) -> float:
 
 
 def _wide(line: BoxLine, beta: float) -> float:
-    # det H from the parts of the valley, which do not cancel for positions far from zero.
-    parts = [line.ground.slope, *([line.ground.offset] if line.ground.offset else [])]
     return (beta * line.minimum + sum(math.log(hi - lo) for lo, hi in line.boxes)
-            + 0.5 * sum(math.log(beta * p.curvature / (2 * math.pi)) for p in parts))
+            + 0.5 * sum(math.log(beta * h / (2 * math.pi)) for h in line.curvatures))
 
 
 def rectangle_probability(line: BoxLine, beta: float = 1.0) -> float:
@@ -299,7 +344,7 @@ def rectangle_probability(line: BoxLine, beta: float = 1.0) -> float:
     0.6826894921
     """
     b = positive_number("beta", beta)
-    return math.exp(_wide(line, b) - reduced_free_energy(line, b))
+    return min(math.exp(_wide(line, b) - reduced_free_energy(line, b)), 1.0)
 
 
 def acceptance(line: BoxLine, beta1: float, beta2: float) -> float:
@@ -342,9 +387,9 @@ def _moments(line: BoxLine, beta: float, function: str = "") -> tuple[float, flo
     log_volume = sum(math.log(hi - lo) for lo, hi in line.boxes)
     lowest = beta * line.ground.least
     if function:
-        constant = len(line.y) * abs(math.log(line.noise * math.sqrt(2 * math.pi)))
+        constant = float(np.abs(np.log(line.noises * math.sqrt(2 * math.pi))).sum())
         terms = abs(lowest) + abs(log_volume) + abs(log_integral)
         tell(function, error_bound(terms + (constant if function == "free_energy" else 0.0),
-                                   float(np.max(np.abs(line.y))) / line.noise,
-                                   condition(line.design)), level=4)
+                                   float(np.max(np.abs(line.y) / line.noises)),
+                                   condition(line.design / line.noises[:, None])), level=4)
     return lowest + log_volume - log_integral, line.ground.least + mean, variance

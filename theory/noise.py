@@ -428,7 +428,7 @@ def log_uniform_with_walls(line: BoxLine, lowest: float, highest: float) -> floa
     Raises
     ------
     DomainError
-        If the bounds are not positive and increasing.
+        If the bounds are not positive and increasing, or the noise differs between points.
 
     Examples
     --------
@@ -439,6 +439,8 @@ def log_uniform_with_walls(line: BoxLine, lowest: float, highest: float) -> floa
     from theory.box import reduced_free_energy
 
     lo, hi = (math.log(v) for v in _bounds(lowest, highest))
+    if np.ndim(line.noise):
+        raise DomainError("line.noise", "different values", "one noise level for all points")
     N, reference = len(line.y), 2 * math.log(line.noise)
 
     def free(u: float) -> float:

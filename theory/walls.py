@@ -62,7 +62,8 @@ class Valley:
     offset : Parabola or None
         Energy along the offset beside the valley.
     tilt : float
-        How far the valley moves down in the offset for a unit of the slope: the mean of x.
+        How far the valley moves down in the offset for a unit of the slope: the mean of x, each
+        weighted with its precision.
     """
 
     point: Array
@@ -72,7 +73,7 @@ class Valley:
     tilt: float
 
 
-def valley(X: Array, y: Array, noise: float, low: Array, high: Array) -> Valley:
+def valley(X: Array, y: Array, noise: Array, low: Array, high: Array) -> Valley:
     """Find the lowest point of the box and expand the energy there.
 
     Parameters
@@ -80,7 +81,7 @@ def valley(X: Array, y: Array, noise: float, low: Array, high: Array) -> Valley:
     X : array (points, parameters)
         Columns x, or x and 1.
     y : array (points,)
-    noise : float
+    noise : array (points,)
     low, high : array (parameters,)
         Walls.
 
@@ -88,20 +89,22 @@ def valley(X: Array, y: Array, noise: float, low: Array, high: Array) -> Valley:
     -------
     Valley
     """
-    hessian = X.T @ X / noise**2
-    theta = np.clip(np.linalg.lstsq(X, y, rcond=None)[0], low, high)
+    A = X / noise[:, None]
+    hessian = A.T @ A
+    theta = np.clip(np.linalg.lstsq(A, y / noise, rcond=None)[0], low, high)
     for _ in range(4):                  # each round has the residuals of the last one's point
-        gradient = -(X.T @ (residual(X, y, theta) / noise)) / noise
+        gradient = -(A.T @ (residual(X, y, theta) / noise))
         step = _lowest(hessian, gradient, low - theta, high - theta)
         theta = np.where(step <= low - theta, low,
                          np.where(step >= high - theta, high, np.clip(theta + step, low, high)))
     r = residual(X, y, theta) / noise
     two = X.shape[1] == 2
-    tilt = float(X[:, 0].mean()) if two else 0.0
+    tilt = float(np.average(X[:, 0], weights=(noise.min() / noise) ** 2)) if two else 0.0
     along = (X[:, 0] - tilt) / noise
     walls = list(zip((low - theta).tolist(), (high - theta).tolist(), strict=True))
     slope = Parabola(-float(along @ r), float(along @ along), *walls[0])
-    offset = Parabola(-float(r.sum()) / noise, len(y) / noise**2, *walls[1]) if two else None
+    one = 1.0 / noise
+    offset = Parabola(-float(one @ r), float(one @ one), *walls[1]) if two else None
     return Valley(theta, 0.5 * float(r @ r), slope, offset, tilt)
 
 
