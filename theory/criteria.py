@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, finite, positive, regression
+from theory.errors import DomainError, finite, positive, regression, squarable
+from theory.rounding import condition, error_bound, residual, tell
 
 Array = NDArray[np.float64]
 
@@ -156,6 +157,11 @@ def criteria(design: ArrayLike, y: ArrayLike, noise: ArrayLike, prior_mean: Arra
     DomainError
         For shapes that do not fit, fewer than two points, or dependent columns under a flat prior.
 
+    Warns
+    -----
+    PrecisionWarning
+        Where rounding may move a criterion by more than 1e-6 nats.
+
     Examples
     --------
     >>> x = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
@@ -171,26 +177,35 @@ def criteria(design: ArrayLike, y: ArrayLike, noise: ArrayLike, prior_mean: Arra
         raise DomainError("noise", f"an array of shape {s.shape}", f"one number or {n}")
     s = np.broadcast_to(s, (n,))
     A, b = X / s[:, None], data / s
-    constant = 0.5 * float(np.sum(np.log(2 * np.pi * s**2)))
+    squarable("design", A)
+    squarable("y", b)
+    logs = np.log(s * math.sqrt(2 * math.pi))
+    constant = float(logs.sum())
     best, _, rank, _ = np.linalg.lstsq(A, b, rcond=None)
-    likelihood = -constant - 0.5 * float(np.sum((b - A @ best) ** 2))
+    for _ in range(2):              # once more from the residuals, which keep their digits
+        best = best + np.linalg.lstsq(A, residual(X, data, best) / s, rcond=None)[0]
+    least = residual(X, data, best) / s
+    likelihood = -constant - 0.5 * float(least @ least)
     if prior_covariance is None:
         if rank < d:
             raise DomainError("design", f"rank {rank}", f"{d} independent columns")
         Q, _ = np.linalg.qr(A)
-        h, r = np.sum(Q**2, axis=1), b - A @ best
+        h, r = np.sum(Q**2, axis=1), least
         wbic = -likelihood + 0.5 * d * math.log(n)
     else:
         from theory.evidence import LinearRegression, mean_energy, posterior
 
         problem = LinearRegression(X, data, s, prior_mean, prior_covariance)
         mean, covariance = posterior(problem)
-        h, r = np.einsum("ij,jk,ik->i", A, covariance, A), b - A @ mean
+        h = np.einsum("ij,jk,ik->i", A, covariance, A)
+        r = residual(X, data, mean) / s
         wbic = float(mean_energy(problem, 1.0 / math.log(n))) + constant
     if h.max() > 1 - 1e-12:
         raise DomainError(f"design[{int(h.argmax())}]", "a point of leverage 1",
                           "points whose loss leaves every parameter determined",
                           "give a prior_covariance")
+    tell("criteria", error_bound(float(np.abs(logs).sum()) + float(np.sum(r**2 / (1 - h))),
+                                 float(np.max(np.abs(b))), condition(A) if rank == d else 1.0))
     at_mean = constant + 0.5 * float(r @ r)
     lppd = -constant - 0.5 * float(np.sum(np.log1p(h) + r**2 / (1 + h)))
     p_waic = float(np.sum(r**2 * h + 0.5 * h**2))
@@ -289,6 +304,8 @@ def matching_temperature(problem: Any) -> float:
         raise DomainError("problem", f"a {type(problem).__name__}",
                           "a theory.LinearRegression: its prior is Gaussian")
     wanted = float(reduced_free_energy(problem, 1.0))
+    if not np.any(problem.eigenvalues > 0.0):
+        raise DomainError("problem", "a design of zeros", "an energy that depends on a parameter")
     # <U> falls from the prior's to the posterior's, and F~ is its mean over beta: between them.
     return float(math.exp(brentq(
         lambda t: float(mean_energy(problem, math.exp(t))) - wanted, -80.0, 0.0, xtol=1e-14)))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import finite, positive_number, two_rungs, whole
+from theory.errors import DomainError, finite, positive_number, two_rungs, whole
 from theory.evidence import LinearRegression, heat_capacity, mean_energy
 from theory.quadratic import Quadratic, cumulative
 
@@ -72,6 +72,11 @@ def energy_law(problem: LinearRegression, beta: float = 1.0) -> Quadratic:
     theory.quadratic.Quadratic
         With its mean and variance; `theory.quadratic` has its density.
 
+    Raises
+    ------
+    DomainError
+        If no parameter changes the energy.
+
     Examples
     --------
     >>> problem = LinearRegression([[1.0], [1.0]], [0.2, 0.4])
@@ -81,6 +86,8 @@ def energy_law(problem: LinearRegression, beta: float = 1.0) -> Quadratic:
     b = positive_number("beta", beta, zero=True)
     kappa, c = problem.eigenvalues, problem.components
     seen = kappa > 0.0
+    if not np.any(seen):
+        raise DomainError("problem", "a design of zeros", "an energy that depends on a parameter")
     weights = kappa[seen] / (1.0 + b * kappa[seen])
     # What the data say of a mode and no parameter mends is constant.
     constant = problem.residual_energy + 0.5 * float(np.sum(c[~seen] ** 2))

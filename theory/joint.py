@@ -25,7 +25,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, ValidityWarning, finite, positive_number, regression
+from theory.errors import (
+    DomainError,
+    ValidityWarning,
+    finite,
+    positive_number,
+    regression,
+    whole,
+)
 from theory.evidence import LinearRegression
 from theory.quadratic import Quadratic, cumulative
 from theory.rounding import least_squares
@@ -324,7 +331,8 @@ def probability_of_integration(first: ArrayLike, second: ArrayLike, gap: ArrayLi
 
 def _covariance(field: str, matrix: ArrayLike, d: int) -> Array:
     C = finite(field, matrix, 2)
-    if C.shape != (d, d) or not np.allclose(C, C.T) or np.linalg.eigvalsh(C)[0] <= 0.0:
+    if (C.shape != (d, d) or np.any(np.abs(C - C.T) > 1e-9 * np.max(np.abs(C), initial=0.0))
+            or np.linalg.eigvalsh(C)[0] <= 0.0):
         raise DomainError(field, f"an array of shape {C.shape}", f"a covariance, ({d}, {d})")
     return C
 
@@ -435,11 +443,18 @@ def _blocks(estimates: Sequence[Estimate], shared: Sequence[int] | None) -> tupl
     out: the marginal of a normal law."""
     if len(estimates) < 2:
         raise DomainError("estimates", f"{len(estimates)}", "two data sets or more")
+    for m, e in enumerate(estimates):
+        if not isinstance(e, Estimate):
+            raise DomainError(f"estimates[{m}]", f"a {type(e).__name__}", "a theory.joint.Estimate")
     values = [finite(f"estimates[{m}].value", e.value, 1) for m, e in enumerate(estimates)]
     covariances = [_covariance(f"estimates[{m}].covariance", e.covariance, len(v))
                    for m, (e, v) in enumerate(zip(estimates, values, strict=True))]
     sizes = {len(v) for v in values}
-    index = list(range(min(sizes))) if shared is None else [int(i) for i in shared]
+    try:
+        index = list(range(min(sizes))) if shared is None else [whole("shared", i, 0)
+                                                               for i in shared]
+    except TypeError:
+        raise DomainError("shared", repr(shared), "a sequence of indices") from None
     if (shared is None and len(sizes) > 1) or not index or max(index) >= min(sizes) \
             or min(index) < 0 or len(set(index)) != len(index):
         raise DomainError("shared", str(shared), "parameters that every data set has, once each")

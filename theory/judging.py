@@ -160,6 +160,8 @@ def judge(case: Case, name: str, *, samples: ArrayLike | None = None,
     >>> print(judge(case, "exact", samples=draws, n_effective=1000)["mean of rate"])
     mean of rate           exact       4.9412  found       4.9357 +- 0.024     z -0.2
     """
+    if not isinstance(case, Case):
+        raise DomainError("case", repr(case)[:60], "a Case", "theory.cases.named finds one by name")
     lines = [_evidence(case, log_evidence, log_evidence_error)]
     if samples is None:
         for field, given in (("weights", weights), ("n_effective", n_effective)):

@@ -10,6 +10,7 @@ O(1) term holds the prior, and at any N one will ever have it decides with them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DomainError, positive_number, regression
-from theory.rounding import least_squares
+from theory.rounding import condition, error_bound, least_squares, residual, tell
 
 Array = NDArray[np.float64]
 
@@ -119,6 +120,11 @@ def expansion(design: ArrayLike, y: ArrayLike, noise: float,
     DomainError
         For shapes that do not fit, NaN, noise <= 0, or columns that depend on one another.
 
+    Warns
+    -----
+    PrecisionWarning
+        Where rounding may move the sum by more than 1e-6 nats.
+
     Examples
     --------
     >>> x = np.linspace(-1, 1, 100)
@@ -131,14 +137,18 @@ def expansion(design: ArrayLike, y: ArrayLike, noise: float,
     X, data = regression(design, y)
     s, (points, d) = positive_number("noise", noise), X.shape
     estimate = least_squares(X, data)
-    r = data - X @ estimate
-    fit = 0.5 * points * np.log(2 * np.pi * s**2) + float(r @ r) / (2 * s**2)
-    curvature = np.linalg.slogdet(X.T @ X / (2 * np.pi * s**2 * points))[1]
+    r = residual(X, data, estimate) / s
+    entropy = 0.5 * points * math.log(2 * math.pi * s**2)
+    fit = entropy + 0.5 * float(r @ r)
+    triangle = np.linalg.qr(X / (s * math.sqrt(2 * math.pi * points)))[1]
+    curvature = 2.0 * float(np.sum(np.log(np.abs(np.diag(triangle)))))
+    tell("expansion", error_bound(abs(entropy) + 0.5 * float(r @ r) + abs(curvature),
+                                  float(np.max(np.abs(data))) / s, condition(X)))
     density = float(log_prior(np.asarray(estimate, dtype=np.float64)))
     if not np.isfinite(density):
         raise DomainError("log_prior", f"{density} at the estimate {estimate.tolist()}",
                           "a finite log density: the estimate lies inside the prior's support")
-    return Expansion(float(fit), 0.5 * d * float(np.log(points)), 0.5 * float(curvature) - density)
+    return Expansion(float(fit), 0.5 * d * float(np.log(points)), 0.5 * curvature - density)
 
 
 def entropy_rate(noise: float) -> float:

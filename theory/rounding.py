@@ -76,6 +76,8 @@ def least_squares(design: Array, y: Array) -> Array:
     theta, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
     if rank < design.shape[1]:
         raise DomainError("design", f"rank {rank}", f"{design.shape[1]} independent columns")
+    for _ in range(2):              # once more from the residuals, which keep their digits
+        theta = theta + np.linalg.lstsq(design, residual(design, y, theta), rcond=None)[0]
     return np.asarray(theta)
 
 

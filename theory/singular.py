@@ -390,7 +390,8 @@ def peaks_learning_coefficient(true: int, fitted: int) -> Learning:
     >>> peaks_learning_coefficient(1, 2)
     Learning(coefficient=2.0, multiplicity=3)
     """
-    if fitted == true >= 0:
+    true, fitted = whole("true", true, 0), whole("fitted", fitted, 0)
+    if fitted == true:
         return Learning(1.5 * true, 1)
     if (true, fitted) == (0, 1):
         return Learning(0.5, 1)

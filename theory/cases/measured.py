@@ -20,7 +20,7 @@ from theory.cases.problem import (
     Normal,
     Uniform,
 )
-from theory.errors import DomainError
+from theory.errors import DomainError, positive_number, whole
 from theory.evidence import LinearRegression, log_partition, posterior
 
 Array = NDArray[np.float64]
@@ -84,7 +84,15 @@ def straight_line(points: int = 30, noise: float = 0.5, prior_width: float = 10.
     Returns
     -------
     Case
+
+    Raises
+    ------
+    DomainError
+        For fewer than one point, or a noise or width that is not positive.
     """
+    noise, prior_width = (positive_number(n, v) for n, v in (("noise", noise),
+                                                             ("prior_width", prior_width)))
+    points = whole("points", points, 1)
     x = np.linspace(-1.0, 1.0, points)
     y = x + 0.3 + noise * np.random.default_rng(seed).normal(size=points)
     problem = LinearRegression(np.stack([x, np.ones(points)], axis=1), y, noise, 0.0,
@@ -104,7 +112,7 @@ def polynomial(degree: int) -> Case:
     -------
     Case
     """
-    if isinstance(degree, bool) or degree not in range(9):
+    if whole("degree", degree, 0) > 8:
         raise DomainError("degree", repr(degree), "a whole number from 0 to 8")
     x = np.linspace(0.0, 2.0, 24)
     y = np.cos(2.0 * x) + 0.1 * np.random.default_rng(11).normal(size=24)

@@ -257,8 +257,9 @@ class Case:
     def prior_transform(self, u: ArrayLike) -> Array:
         """A point of the unit cube (..., parameters) as a parameter vector."""
         cube = self._theta(u)
-        if np.any((cube < 0) | (cube > 1)):
-            raise DomainError("u", str(cube[(cube < 0) | (cube > 1)][0]), "numbers from 0 to 1")
+        outside = ~((cube >= 0) & (cube <= 1))              # NaN, too
+        if np.any(outside):
+            raise DomainError("u", str(cube[outside][0]), "numbers from 0 to 1")
         return np.stack([p.quantile(cube[..., i]) for i, p in enumerate(self.priors)], axis=-1)
 
     def prior_samples(self, n: int, seed: int = 0) -> Array:
