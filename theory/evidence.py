@@ -280,7 +280,14 @@ def log_partition(problem: LinearRegression, beta: Any) -> Any:
     Returns
     -------
     complex or array
+
+    Raises
+    ------
+    DomainError
+        For Re beta < 0 or NaN.
     """
+    if np.min(np.real(beta), initial=0.0) < 0.0 or not np.all(np.isfinite(beta)):
+        raise DomainError("beta", repr(beta)[:60], "numbers with a real part >= 0")
     return -(_over_modes("free_energy", problem, beta)
              + np.asarray(beta) * problem.residual_energy)
 

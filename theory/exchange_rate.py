@@ -282,7 +282,7 @@ def acceptance(log_partition: Callable[[Any], Any], beta1: float, beta2: float) 
     Raises
     ------
     DomainError
-        If beta1 >= beta2.
+        If beta1 >= beta2, or ln Z is not finite on one of them.
     ArithmeticError
         If the integral cannot be done to 1e-9: energies bounded from above (box priors), whose
         characteristic function oscillates for ever.
@@ -293,7 +293,11 @@ def acceptance(log_partition: Callable[[Any], Any], beta1: float, beta2: float) 
     0.5835828116
     """
     hot, cold = two_rungs(beta1, beta2)
-    at_rest = log_partition(np.array([hot + 0j, cold + 0j])).sum()
+    with np.errstate(all="ignore"):
+        at_rest = np.sum(log_partition(np.array([hot + 0j, cold + 0j])))
+    if not np.isfinite(at_rest):
+        raise DomainError("log_partition", f"{at_rest} at beta = {hot:g} and {cold:g}",
+                          "finite numbers: a law that is defined on both rungs")
 
     def integrand(u: Array) -> Array:
         """Im[...] at t = exp(u): dt/t = du, smooth, and zero at both ends."""

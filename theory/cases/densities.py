@@ -77,7 +77,7 @@ def rosenbrock() -> Case:
     covariance[1, 1] += 1 / 40
     return Case("rosenbrock", "a curved valley; quadrature along it", ("a", "b"), log_likelihood,
                 (Uniform(-5.0, 5.0), Uniform(-5.0, 30.0)), lambda beta: log_sum(log_terms(beta), w),
-                mean, covariance, density=density, bound=0.0)
+                mean, covariance, density=density, bound=0.0, coldest=1e4)
 
 
 def shell() -> Case:
@@ -112,7 +112,7 @@ def shell() -> Case:
     spread = float(arcs @ (np.exp(log_terms(1.0) - tempered(1.0)) * radii**2)) / 2
     return Case("shell", "no direction is long, all are curved; radial quadrature", ("a", "b"),
                 log_likelihood, (Uniform(-box, box),) * 2, tempered, np.zeros(2),
-                spread * np.eye(2), density=density, bound=top)
+                spread * np.eye(2), density=density, bound=top, coldest=1e3)
 
 
 def heavy_tails() -> Case:
@@ -158,7 +158,7 @@ def heavy_tails() -> Case:
 
     return Case("heavy_tails", "tails like a power; closed form", ("a", "b"), log_likelihood,
                 (Uniform(-box, box),) * 2, tempered, mean, np.diag(variance), quantile,
-                density=density, bound=2 * constant)
+                density=density, bound=2 * constant, coldest=1e3)
 
 
 # ---- several modes -------------------------------------------------------------------------------
@@ -195,11 +195,13 @@ def eggbox() -> Case:
     priors = (Uniform(0.0, 10 * math.pi),) * 2
     grid = in_two(log_likelihood, priors, (edges, edges))
     return Case("eggbox", "eighteen modes; quadrature", ("a", "b"), log_likelihood, priors,
-                grid.log_z, *grid.moments, modes=modes, density=density, bound=243.0)
+                grid.log_z, *grid.moments, modes=modes, density=density, bound=243.0,
+                coldest=5.0)
 
 
 def _mixture(name: str, about: str, weights: Sequence[float], centres: Array, sds: Sequence[float],
-             box: float, labels: Sequence[str], tempered: Callable[[float], float]) -> Case:
+             box: float, labels: Sequence[str], tempered: Callable[[float], float],
+             coldest: float) -> Case:
     """Isotropic normal hills inside a box whose walls are ten standard deviations away."""
     from scipy.optimize import brentq
     from scipy.special import ndtr
@@ -249,7 +251,7 @@ def _mixture(name: str, about: str, weights: Sequence[float], centres: Array, sd
                   for k, (label, s) in enumerate(zip(labels, share, strict=True)))
     return Case(name, about, names, log_likelihood, (Uniform(-box, box),) * d, tempered, mean,
                 covariance, quantile, modes, density=density,
-                bound=float(log_w.max() + math.log(len(weights))))
+                bound=float(log_w.max() + math.log(len(weights))), coldest=coldest)
 
 
 def _hill_and_spike(weights: tuple[float, float], centres: Array, sds: tuple[float, float],
@@ -296,7 +298,8 @@ def two_modes() -> Case:
     weights, sds = (0.8, 0.2), (0.5, 0.1)
     centres = np.array([[-3.0, 1.0], [4.0, -2.0]])
     return _mixture("two_modes", "two separate modes of known weight; exact", weights, centres, sds,
-                    10.0, ("left", "right"), _hill_and_spike(weights, centres, sds, 10.0))
+                    10.0, ("left", "right"), _hill_and_spike(weights, centres, sds, 10.0),
+                    1e3)
 
 
 def spike_and_slab() -> Case:
@@ -308,7 +311,7 @@ def spike_and_slab() -> Case:
     weights, sds = (0.1, 0.9), (0.5, 0.02)
     centres = np.array([[-1.0] * 8, [2.0] * 8])
     return _mixture("spike_and_slab", "a first-order transition; exact", weights, centres, sds, 8.0,
-                    ("slab", "spike"), _hill_and_spike(weights, centres, sds, 8.0))
+                    ("slab", "spike"), _hill_and_spike(weights, centres, sds, 8.0), 1e3)
 
 
 def labels() -> Case:
@@ -317,7 +320,7 @@ def labels() -> Case:
     orders = list(permutations(values))
     names = ["".join(f"{v:.0f}" for v in order) for order in orders]
     return _mixture("labels", "six equal copies under relabelling; exact", (1 / 6,) * 6,
-                    np.array(orders), (s,) * 6, box, names, _exchangeable(values, s, box))
+                    np.array(orders), (s,) * 6, box, names, _exchangeable(values, s, box), 10.0)
 
 
 def _exchangeable(values: Array, s: float, box: float) -> Callable[[float], float]:

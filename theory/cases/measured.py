@@ -265,7 +265,7 @@ def relaxation() -> Case:
     grid = Quadrature(rate[:, None], w, given_rate)
     return Case("relaxation", "a rate enters nonlinearly; quadrature over it", ("A", "r"),
                 log_likelihood, (Normal(0.0, 2.0), Uniform(0.0, 5.0)), grid.log_z, *grid.moments,
-                data=(DataSet(x, y, curve, 0.05),))
+                data=(DataSet(x, y, curve, 0.05),), coldest=100.0)
 
 
 def _one_amplitude(shapes: Array, y: Array, noise: float, width: float, beta: float
@@ -302,7 +302,8 @@ def unknown_noise() -> Case:
     grid = Quadrature(np.exp(log_s)[:, None], w, given_noise)
     return Case("unknown_noise", "the noise is inferred; quadrature over it", ("level", "sigma"),
                 log_likelihood, (Normal(0.0, 1.0), LogUniform(lo, hi)), grid.log_z, *grid.moments,
-                data=(DataSet(np.arange(12.0), y, lambda: _symbols("level"), "sigma"),))
+                data=(DataSet(np.arange(12.0), y, lambda: _symbols("level"), "sigma"),),
+                coldest=100.0)
 
 
 def one_peak() -> Case:
@@ -329,7 +330,7 @@ def one_peak() -> Case:
     return Case("one_peak", "position and width enter nonlinearly; quadrature",
                 ("height", "center", "sd"), log_likelihood,
                 (Normal(0.0, 1.0), Uniform(0.0, 5.0), Uniform(0.1, 2.0)), grid.log_z,
-                *grid.moments, data=(DataSet(x, y, peak, 0.1),))
+                *grid.moments, data=(DataSet(x, y, peak, 0.1),), coldest=5.0)
 
 
 def two_peaks() -> Case:
@@ -348,7 +349,7 @@ def two_peaks() -> Case:
                  + t[..., 2:3] * _shape(x, t[..., 3:], 0.4))
         return -0.5 * np.sum(((y - model) / 0.1) ** 2, axis=-1) - constant
 
-    c, w = panels(np.linspace(0.0, 5.0, 31), 12)
+    c, w = panels(np.linspace(0.0, 5.0, 31), 14)
     shapes = _shape(x, c[:, None], 0.4)
     nodes, weights = square((c, w), (c, w))
     own, cross, pull = np.sum(shapes**2, axis=1) / 0.01, shapes @ shapes.T / 0.01, shapes @ y / 0.01
@@ -375,7 +376,7 @@ def two_peaks() -> Case:
                 ("height1", "center1", "height2", "center2"), log_likelihood,
                 (Normal(0.0, 1.0), Uniform(0.0, 5.0)) * 2, grid.log_z, mean[order],
                 covariance[np.ix_(order, order)], modes=modes,
-                data=(DataSet(x, y, curve, 0.1),))
+                data=(DataSet(x, y, curve, 0.1),), coldest=2.0)
 
 
 def funnel() -> Case:
@@ -410,7 +411,8 @@ def funnel() -> Case:
                 ("v", "z1", "z2", "z3", "z4"), log_likelihood,
                 (Normal(0.0, 3.0), *(Normal(0.0, 1.0),) * 4), grid.log_z, mean[order],
                 covariance[np.ix_(order, order)],
-                data=tuple(DataSet(np.zeros(1), y[i:i + 1], curve(i + 1), 1.0) for i in range(4)))
+                data=tuple(DataSet(np.zeros(1), y[i:i + 1], curve(i + 1), 1.0) for i in range(4)),
+                coldest=1e4)
 
 
 # ---- singular: only a product is seen ------------------------------------------------------------
@@ -466,7 +468,7 @@ def _product(names: tuple[str, ...]) -> Case:
     return Case("product" if d == 2 else "product_of_three",
                 f"singular: learning coefficient 1/2, multiplicity {d}; one integral", names,
                 log_likelihood, (Uniform(-1.0, 1.0),) * d, tempered, np.zeros(d), covariance,
-                data=(DataSet(x, y, curve, 0.1),))
+                data=(DataSet(x, y, curve, 0.1),), coldest=1e4)
 
 
 # ---- counts -------------------------------------------------------------------------------------
@@ -516,4 +518,4 @@ def counts_peak() -> Case:
                   (np.geomspace(0.1, 5.0, 13), np.linspace(0.0, 20.0, 13)))
     return Case("counts_peak", "Poisson noise, never negative; quadrature",
                 ("background", "height"), log_likelihood, priors, grid.log_z, *grid.moments,
-                data=(DataSet(x, y, curve, "poisson"),))
+                data=(DataSet(x, y, curve, "poisson"),), coldest=30.0)

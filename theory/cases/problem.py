@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, positive
+from theory.errors import DomainError, ValidityWarning, positive
 
 Array = NDArray[np.float64]
 LOG_2PI = math.log(2 * math.pi)
@@ -172,6 +173,8 @@ class Case:
         For a bare density: () -> ln likelihood as a sympy expression in the parameters.
     bound : float
         For a bare density: ln likelihood is nowhere above it.
+    coldest : float
+        Largest beta at which ``tempered`` holds to 1e-8 nats; infinite for closed forms.
 
     Examples
     --------
@@ -200,6 +203,7 @@ class Case:
     data: tuple[DataSet, ...] = ()
     density: Callable[[], Any] | None = None
     bound: float = math.inf
+    coldest: float = math.inf
 
     @property
     def dimension(self) -> int:
@@ -235,8 +239,17 @@ class Case:
         ------
         DomainError
             For a negative or non-finite beta.
+
+        Warns
+        -----
+        ValidityWarning
+            Beyond `coldest`, where the quadrature of this case is too coarse.
         """
         b = positive("beta", beta, zero=True)
+        if np.max(b, initial=0.0) > self.coldest:
+            warnings.warn(f"log_evidence_at: {self.name} is known to 1e-8 up to beta = "
+                          f"{self.coldest:g}; colder, its quadrature is too coarse",
+                          ValidityWarning, stacklevel=2)
         found = np.array([self.tempered(float(v)) if v > 0 else 0.0 for v in b.ravel()])
         return found.reshape(b.shape) if b.ndim else float(found[0])
 
