@@ -66,10 +66,12 @@ def least_squares(design: Any, y: Any) -> tuple[mp.mpf, mp.mpf]:
 
 
 def line_in_a_box(x: Any, y: Any, noise: float, slope: tuple[float, float],
-                  offset: tuple[float, float] | None, beta: float) -> tuple[mp.mpf, mp.mpf]:
-    """F~ and the sum of its absolute terms; error functions inside, quadrature outside."""
+                  offset: tuple[float, float] | None, beta: float,
+                  one: Any = None) -> tuple[mp.mpf, mp.mpf]:
+    """F~ and the sum of its absolute terms; error functions inside, quadrature outside.  ``one``
+    is the offset's column where the data have been divided by their own noise."""
     with mp.workdps(DIGITS):
-        sums = exact_sums([x, np.ones(len(x)), y])
+        sums = exact_sums([x, np.ones(len(x)) if one is None else one, y])
         v = mp.mpf(noise) ** 2 / mp.mpf(beta)
         Sxx, Sx, Sxy, N, Sy, Syy = (t / v for t in (
             sums[0][0], sums[0][1], sums[0][2], sums[1][1], sums[1][2], sums[2][2]))

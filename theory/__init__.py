@@ -7,8 +7,9 @@ data sets), `criteria` (AIC to WAIC and leave-one-out, exactly), `singular` (pos
 become Gaussian), `exchange_rate` (how often two temperatures exchange), `energies` (the law of the
 energy on a rung), `targets` (what a sampler must show: acceptance rates, information, ladder bias).
 `choice` stands on `mesoscopic` (the few numbers a data set is worth) and `choice_variants` (walls,
-estimated noise), `joint` on `quadratic` (the law of a difference of free energies over data sets),
-`box` on `walls`.  `derivations` typesets what sympy derived; `rounding` says what float64 keeps.
+estimated noise), `joint` on `quadratic` (the law of a difference of free energies over data sets);
+`joint_box` keeps the walls; `box` stands on `walls`.  `derivations` typesets what sympy derived;
+`rounding` says what float64 keeps.
 
 `cases` are named problems with exact answers, for any sampler; `judge` scores one run on a case,
 `judge_many` the runs of many seeds.
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from theory import evidence as evidence
     from theory import exchange_rate as exchange_rate
     from theory import joint as joint
+    from theory import joint_box as joint_box
     from theory import large_n as large_n
     from theory import mesoscopic as mesoscopic
     from theory import noise as noise
@@ -43,8 +45,8 @@ if TYPE_CHECKING:
     from theory.judging import judge_many as judge_many
 
 _MODULES = ("box", "cases", "choice", "choice_variants", "criteria", "derivations", "energies",
-            "evidence", "exchange_rate", "joint", "large_n", "mesoscopic", "noise", "quadratic",
-            "singular", "targets")
+            "evidence", "exchange_rate", "joint", "joint_box", "large_n", "mesoscopic", "noise",
+            "quadratic", "singular", "targets")
 _HOME = {"DomainError": "errors", "LinearRegression": "evidence", "judge": "judging",
          "judge_many": "judging"}
 __all__ = sorted([*_HOME, *_MODULES])

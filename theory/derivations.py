@@ -14,7 +14,7 @@ from typing import Any
 from theory.errors import DomainError
 
 MODULES = ("box", "choice", "choice_variants", "criteria", "evidence", "exchange_rate", "joint",
-           "large_n", "noise", "quadratic", "singular", "targets")
+           "joint_box", "large_n", "noise", "quadratic", "singular", "targets")
 
 
 def steps(source: str | ModuleType | Callable[[], Any]) -> dict[str, Any]:

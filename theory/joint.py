@@ -212,8 +212,8 @@ def _wide(function: str, covariances: Array, log_volume: float) -> None:
     widths = math.exp((log_volume - 0.5 * float(np.linalg.slogdet(covariances)[1].max())) / d)
     if widths < 8.0:
         warnings.warn(f"{function}: the box is {widths:.1f} standard deviations of an estimate "
-                      "wide and its walls count; theory.box has them, and gaussian_difference is "
-                      "exact for its prior", ValidityWarning, stacklevel=3)
+                      "wide and its walls count; theory.joint_box keeps them, and "
+                      "gaussian_difference is exact for its prior", ValidityWarning, stacklevel=3)
 
 
 def integrated(estimates: Sequence[Estimate]) -> Estimate:
@@ -237,7 +237,9 @@ def law_of_difference(truths: Sequence[Estimate], volume: float,
                       shared: Sequence[int] | None = None) -> Quadratic:
     """The law of `difference` over data sets: half a noncentral chi-square, plus a constant.
 
-    (M - 1) d degrees of freedom; the noncentrality is the misfit of the true parameters.
+    (M - 1) d degrees of freedom; the noncentrality is the misfit of the true parameters.  Only the
+    volume of the box is known here: where a wall is within reach of a truth,
+    `theory.joint_box.cumulative_with_box` keeps it (two sets, one parameter).
 
     Parameters
     ----------

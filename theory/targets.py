@@ -112,11 +112,14 @@ def random_walk_acceptance(dimension: int, step: ArrayLike, beta: float = 1.0) -
     >>> round(float(random_walk_acceptance(5, 1.0)), 10)
     0.3143726376
     """
-    from scipy.special import stdtr
+    from scipy.special import betainc
 
     d = whole("dimension", dimension, 1)
     s = positive("step", step) * math.sqrt(positive_number("beta", beta))
-    return 2.0 * stdtr(d, -0.5 * s * math.sqrt(d))
+    # Both tails of Student's t as an incomplete beta function, of the smaller of two arguments.
+    x = 0.25 * s**2
+    return np.where(x < 1.0, 1.0 - betainc(0.5, 0.5 * d, x / (1.0 + x)),
+                    betainc(0.5 * d, 0.5, 1.0 / (1.0 + x)))[()]
 
 
 def random_walk_acceptance_of(precision: ArrayLike, step: float) -> float:

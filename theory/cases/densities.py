@@ -201,7 +201,7 @@ def eggbox() -> Case:
 
 def _mixture(name: str, about: str, weights: Sequence[float], centres: Array, sds: Sequence[float],
              box: float, labels: Sequence[str], tempered: Callable[[float], float],
-             coldest: float) -> Case:
+             coldest: float = math.inf) -> Case:
     """Isotropic normal hills inside a box whose walls are ten standard deviations away."""
     from scipy.optimize import brentq
     from scipy.special import ndtr

@@ -1,0 +1,419 @@
+"""The ends of the stated ranges: positions far from zero, boxes and steps far below the posterior,
+many points, data far above their noise, cold rungs.
+
+Second routes are exact fractions and mpmath; each broken twin is the textbook's formula, whose
+digits are gone there.
+"""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import exact_references as exact
+import mpmath as mp
+import numpy as np
+import pytest
+from scipy import special
+
+from theory import (
+    box,
+    cases,
+    choice,
+    criteria,
+    energies,
+    evidence,
+    exchange_rate,
+    joint,
+    judge,
+    large_n,
+    noise,
+    singular,
+    targets,
+)
+from theory.box import BoxLine
+from theory.cases import densities, grids, measured
+from theory.choice import Question
+from theory.errors import DomainError, PrecisionWarning, ValidityWarning
+from theory.evidence import LinearRegression
+
+
+def design(x: Any) -> np.ndarray:
+    return np.stack([x, np.ones(len(x))], axis=1)
+
+
+# --- positions far from zero ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e3, 1e7, 1e12])
+def test_what_an_offset_is_worth_far_from_zero(shift: float) -> None:
+    """S_b = N - Sx^2 / Sxx in exact fractions, for the positions as they are stored."""
+    x = shift + np.linspace(-1.0, 1.0, 9)
+    one, two = sum(map(Fraction, x)), sum(Fraction(v) ** 2 for v in x)
+    assert choice.offset_weight(x) == pytest.approx(float(9 - one * one / two), rel=1e-14, abs=0)
+    if shift >= 1e7:                       # the difference of two large numbers
+        plain = 9 - x.sum() ** 2 / (x @ x)
+        assert abs(plain / choice.offset_weight(x) - 1) > 1e-3
+    assert choice.offset_weight(2.0**-800 * x) == choice.offset_weight(x)
+    for alike in ([5.0], [2.0, 2.0], [0.1 + 0.2, 0.3]):      # the last two differ by rounding
+        with pytest.raises(DomainError, match="cannot tell"):
+            choice.offset_weight(alike)
+
+
+@pytest.mark.parametrize("shift", [0.4, 1e5])
+def test_mesoscopic_variables_far_from_zero(shift: float) -> None:
+    x, n = shift + np.linspace(-1.0, 1.0, 9), np.random.default_rng(1).normal(size=9)
+    with mp.workdps(60):
+        X, noise_ = mp.matrix(x.tolist()), mp.matrix(n.tolist())
+        one = mp.matrix([1] * 9)
+        along = X / mp.norm(X)
+        across = one - along * (along.T * one)[0]
+        wanted = [float((v.T * noise_)[0]) for v in (along, across / mp.norm(across))]
+    found = choice.mesoscopic(x, n, 1.0)
+    assert found[:2] == pytest.approx(wanted, rel=1e-9)
+    assert np.sum(np.square(found[:2])) + found.upsilon == pytest.approx(n @ n, rel=1e-12)
+
+
+def test_volume_and_widths_far_from_zero() -> None:
+    """det X^T X and (X^T X)^-1 in exact fractions, x around a million."""
+    x = 1e6 + np.linspace(-1.0, 1.0, 9)
+    line = BoxLine(x, 0.3 * x, 0.5, (-20, 20), (-1e9, 1e9))
+    one, two = sum(map(Fraction, x)), sum(Fraction(v) ** 2 for v in x)
+    det = 9 * two - one * one
+    assert line.widths == pytest.approx(
+        [0.5 * math.sqrt(9 / det), 0.5 * math.sqrt(two / det)], rel=1e-12)
+    share = math.pi * 2 * 3.0 / (40 * 2e9 * math.sqrt(det) / 0.25)
+    assert targets.prior_volume(line, line.minimum + 3.0) == pytest.approx(share, rel=1e-9, abs=0)
+    assert np.sqrt(np.linalg.det(line.hessian)) != pytest.approx(math.sqrt(det) / 0.25, rel=1e-6)
+
+
+# --- data far above their noise -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("shift", "s", "beta"), [
+    (0.0, 1e-8, 1.0), (0.0, 1e-8, 1e6), (1e3, 1e-4, 1.0), (1e5, 1e-8, 1.0)])
+def test_posterior_mean_and_covariance_keep_their_digits(shift: float, s: float, beta: float
+                                                         ) -> None:
+    """In posterior standard deviations, by the normal equations with 60 digits; in one step with
+    float64 the mean is off by up to hundreds of them."""
+    x = shift + np.linspace(-1.0, 1.0, 12)
+    y = design(x) @ [1.0, 0.3] + s * np.random.default_rng(2).normal(size=12)
+    problem = LinearRegression(design(x), y, s, 0.0, [4.0, 1.0])
+    mean, covariance = evidence.posterior(problem, beta)
+    with mp.workdps(60):
+        A, v = mp.matrix(design(x).tolist()), mp.mpf(s) ** 2 / mp.mpf(beta)
+        C = (A.T * A / v + mp.diag([1 / mp.mpf(float(p)) for p in np.diag(
+            problem.prior_covariance)])) ** -1
+        m = C * (A.T * mp.matrix(y.tolist())) / v
+        wanted, width = (np.array(q.tolist(), dtype=float) for q in (m, C))
+    sd = np.sqrt(np.diag(width))
+    assert np.abs(mean - wanted[:, 0]) / sd == pytest.approx(0.0, abs=1e-9)
+    assert (covariance - width) / np.outer(sd, sd) == pytest.approx(0.0, abs=1e-9)
+    if shift == 1e5:
+        L = np.sqrt([4.0, 1.0])
+        _, w, right = np.linalg.svd(design(x) * L / s, full_matrices=False)
+        once = L * (right.T @ (right @ ((design(x) * L / s).T @ (y / s)) / (1 + w**2)))
+        assert np.max(np.abs(once - wanted[:, 0]) / sd) > 10
+
+
+def test_information_does_not_see_the_misfit() -> None:
+    """H = F~ - <U> where both are 1e23: by modes, and in a box from its lowest point."""
+    x = np.linspace(-1.0, 1.0, 20)
+    y = design(x) @ [1e5, 3e4] + 100 * np.cos(7 * x)
+    problem = LinearRegression(design(x), y, 1e-6, 0.0, 1e12)
+    lower = LinearRegression(design(x), np.zeros(20), 1e-6, 0.0, 1e12)
+    # The same spread of both posteriors; the mean's share is (m - m0)^2 / 2 S0.
+    mean = evidence.posterior(problem)[0]
+    found = evidence.information(problem)
+    assert found == pytest.approx(evidence.information(lower) + mean @ mean / 2e12, rel=1e-9)
+    with pytest.warns(PrecisionWarning):
+        lost = evidence.reduced_free_energy(problem) - evidence.mean_energy(problem)
+    assert abs(lost - found) > 0.1
+    walls = [(-1e6, 1e6)] * 2
+    line, low = BoxLine(x, y, 1e-6, *walls), BoxLine(x, 0 * x, 1e-6, *walls)
+    assert targets.nested_information(line) == pytest.approx(box.information(low), rel=1e-9)
+    # ln(volume) - ln(2 pi e / sqrt(det H)): the entropy of a normal law.
+    entropy = math.log(2 * math.pi * math.e) - 0.5 * math.log(math.prod(low.curvatures))
+    assert box.information(low) == pytest.approx(math.log(4e12) - entropy, rel=1e-12)
+
+
+def test_criteria_and_expansion_keep_the_residuals() -> None:
+    """Data 1e11 times their noise: RSS from exact sums; by y - X theta in float64 it is lost."""
+    x, g = np.linspace(-1.0, 1.0, 20), np.random.default_rng(0)
+    y = design(x) @ [1e5, 3e4] + 1e-6 * g.normal(size=20)
+    rss, log_det = exact.least_squares(design(x), y)
+    wanted = 10 * math.log(2 * math.pi * 1e-12) + float(rss) / 2e-12
+    with pytest.warns(PrecisionWarning, match="^criteria: "):
+        found = criteria.criteria(design(x), y, 1e-6)
+    assert -found.log_likelihood == pytest.approx(wanted, abs=1e-8)
+    with pytest.warns(PrecisionWarning, match="^expansion: "):
+        terms = large_n.expansion(design(x), y, 1e-6, lambda _: 0.0)
+    assert terms.fit == pytest.approx(wanted, abs=1e-8)
+    assert terms.constant == pytest.approx(
+        float(log_det) / 2 - math.log(2 * math.pi * 1e-12 * 20), rel=1e-12)
+    theta = np.linalg.lstsq(design(x), y, rcond=None)[0]
+    plain = 10 * math.log(2 * math.pi * 1e-12) + np.sum((y - design(x) @ theta) ** 2) / 2e-12
+    assert abs(plain - wanted) > 1e-7
+    with mp.workdps(40):                    # the estimate, in units of its last place
+        A, Y = mp.matrix(design(x).tolist()), mp.matrix(y.tolist())
+        best = np.array(mp.lu_solve(A.T * A, A.T * Y).tolist(), dtype=float)[:, 0]
+    assert joint.estimate(design(x), y, 1e-6).value == pytest.approx(best, rel=3e-16)
+
+
+# --- boxes and steps far below the posterior ------------------------------------------------------
+
+
+@pytest.mark.parametrize("w", [1e-10, 1e-6, 1e-3, 0.3, 0.99])
+def test_difference_in_a_box_much_smaller_than_the_posterior(w: float) -> None:
+    """-ln of the average of exp(v z - v^2 / 2), 40 digits, on both sides of its root z = 1."""
+    for z in (0.0, 0.5, 1.0001, 3.0, 1.9 / w):
+        with mp.workdps(40):
+            average = mp.quad(lambda v, z=z: mp.exp(v * z - v * v / 2),
+                              mp.linspace(-mp.mpf(w), w, 9)) / (2 * mp.mpf(w))
+            wanted = float(-mp.log(average))
+        assert choice.difference_with_box(Question(1, 0, w, 1), z) == pytest.approx(
+            wanted, rel=1e-9, abs=0)
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    plain = -math.log(0.5 * weights @ np.exp(w * nodes * 0.5 - 0.5 * (w * nodes) ** 2))
+    if w == 1e-10:                          # 1e-21 in units of 1e-16
+        assert abs(plain / choice.difference_with_box(Question(1, 0, w, 1), 0.5) - 1) > 0.5
+
+
+@pytest.mark.parametrize("xi", [1e-2, 1e-6, 1e-10, 1e-100])
+def test_choice_in_a_box_much_smaller_than_the_posterior(xi: float) -> None:
+    """The turn is one standard deviation, up to 1/12 of the box squared: an offset that hardly
+    moves is taken in erfc(1/sqrt 2) = 32 % of all data sets."""
+    turn = choice.critical_estimate(5, xi, 1.0) * math.sqrt(5)
+    assert turn == pytest.approx(1.0, abs=5 * xi**2 / 12 + 1e-15)
+    wanted = special.erfc(turn / math.sqrt(2))
+    assert choice.probability_with_box(5, 0.0, xi, 1.0) == pytest.approx(wanted, rel=1e-12)
+    assert choice.cumulative_with_box(Question(5, 0.0, xi, 1.0), 0.0) == pytest.approx(
+        wanted, rel=1e-12)
+
+
+@pytest.mark.parametrize("s", [1e-6, 1e-4, 0.01, 1.0, 100.0, 1e6])
+def test_random_walk_of_any_step(s: float) -> None:
+    """The spherical law (Student's t) and, in one dimension, an arc tangent."""
+    for d in (1, 4, 20):
+        assert targets.random_walk_acceptance_of(np.eye(d), s) == pytest.approx(
+            float(targets.random_walk_acceptance(d, s)), rel=1e-12, abs=0)
+    assert targets.random_walk_acceptance_of([[4.0]], s / 2) == pytest.approx(
+        2 / math.pi * math.atan(2 / s), rel=1e-13, abs=0)
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    square = np.sin(0.25 * math.pi * (nodes + 1)) ** 2
+    twin = 0.5 * weights @ np.sqrt(square / (square + 0.25 * s * s))
+    if s == 1e-4:                           # the layer at phi = 0 is between the nodes
+        assert abs(twin - targets.random_walk_acceptance_of([[1.0]], s)) > 1e-6
+
+
+@pytest.mark.parametrize("r", [1e-9, 1e-5, 0.1, 40.0])
+def test_random_walk_in_a_box_of_any_width(r: float) -> None:
+    with mp.workdps(40):
+        R = mp.mpf(r)
+        wanted = mp.erf(R / mp.sqrt(2)) - 2 / R * (1 - mp.exp(-R * R / 2)) / mp.sqrt(2 * mp.pi)
+    assert targets.flat_acceptance(r) == pytest.approx(float(wanted), rel=1e-13, abs=0)
+    plain = 2 * special.ndtr(r) - 1 - 2 / r * (1 - np.exp(-r * r / 2)) / math.sqrt(2 * math.pi)
+    if r == 1e-9:                           # twice the truth
+        assert plain == pytest.approx(2 * float(wanted), rel=0.01, abs=0)
+
+
+@pytest.mark.parametrize("step", [1e-9, 1e-4, 0.5, 1e3])
+def test_increments_of_any_step(step: float) -> None:
+    """Z(b) Z(b + 2h) / Z(b + h)^2 - 1 with 60 digits; by differences of F~ in float64 it is lost
+    for small steps."""
+    x = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
+    line = LinearRegression(design(x), [0.3, 1.1, 2.4, 2.7, 4.5, 6.2], 0.5, 0.0, [4.0, 1.0])
+    with mp.workdps(60):
+        def free(beta: mp.mpf) -> mp.mpf:
+            return sum(mp.log(1 + beta * k) / 2 + beta * c * c / (2 * (1 + beta * k))
+                       for k, c in zip(map(mp.mpf, map(float, line.eigenvalues)),
+                                       map(mp.mpf, map(float, line.components)), strict=True))
+
+        b, h = mp.mpf(0.5), mp.mpf(step)
+        wanted = float(mp.expm1(2 * free(b + h) - free(b) - free(b + 2 * h)))
+    assert targets.increment_variance(line, 0.5, step) == pytest.approx(wanted, rel=1e-9, abs=0)
+    F = evidence.reduced_free_energy(line, 0.5 + step * np.arange(3))
+    if step == 1e-9:
+        assert abs(math.expm1(2 * F[1] - F[0] - F[2]) / wanted - 1) > 1
+
+
+# --- many points ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("N", [10**4, 10**8, 10**12])
+def test_estimated_noise_of_many_points(N: int) -> None:
+    """P = E Q(sqrt(q(upsilon)) - sqrt(delta)) + ..., 40 digits around upsilon = N - 2; and the
+    noise might as well be known, up to 1/N."""
+    offset = 3 / math.sqrt(N)
+    with mp.workdps(40):
+        k = mp.mpf(N - 2)
+        volume = mp.log(20) + mp.log(N) / 2
+
+        def integrand(t: mp.mpf) -> mp.mpf:
+            u = k * (1 + t * mp.sqrt(2 / k))
+            log_p = (k / 2 - 1) * mp.log(u) - u / 2 - k / 2 * mp.log(2) - mp.loggamma(k / 2)
+            # F2 = F1 where (N - 1) ln((u + T) / (N - 1)) = (N - 2) ln(u / (N - 2)) + ...
+            log_rss = (k * mp.log(2 * mp.pi * u / k) - 1 + 2 * volume) / (k + 1)
+            q = (k + 1) / (2 * mp.pi) * mp.exp(log_rss) - u
+            root, shift = mp.sqrt(max(q, 0)), mp.mpf(3)
+            return mp.exp(log_p) * mp.sqrt(2 * k) * (mp.ncdf(shift - root) + mp.ncdf(-shift - root))
+
+        wanted = float(mp.quad(integrand, mp.linspace(-10, 11, 9)))
+    found = choice.probability_with_estimated_noise(N, offset, 10.0, 1.0)
+    assert found == pytest.approx(wanted, rel=1e-9)
+    known = choice.probability_of_offset(Question(N, offset, 10.0, 1.0))
+    assert found == pytest.approx(known, rel=50 / N + 1e-9)
+    # ln u0 by powers of N: what rounds by 1e-16 is multiplied by N.
+    log_a = math.log((N - 1) / (2 * math.pi)) + 2 / (N - 1) * (
+        (0.5 * N - 1) * math.log(2 * math.pi / (N - 2)) - 0.5 + math.log(20) + 0.5 * math.log(N))
+    twin = (N - 1) * log_a - math.log(N - 2)
+    right = 2 * math.log(20) + math.log(N / (2 * math.pi)) + (N - 1) * math.log1p(1 / (N - 2)) - 1
+    assert (abs(twin - right) > 1e-5) == (N == 10**12)
+
+
+def test_estimated_noise_at_differences_that_do_not_happen() -> None:
+    question = Question(3, 0.0, 10.0, 1.0)
+    d = [-1e3, -100.0, 100.0, 1e3, 1e6]
+    assert choice.cumulative_with_estimated_noise(question, 3, d) == pytest.approx(
+        [0, 0, 1, 1, 1], abs=1e-12)
+    assert choice.density_with_estimated_noise(question, 3, d) == pytest.approx(0.0, abs=1e-12)
+
+
+# --- noise of its own for every point -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("walls", [((-1.0, 1.0), None), ((-10.0, 10.0), (-10.0, 10.0)),
+                                   ((1.5, 2.0), (-3.0, -1.0))])
+def test_uneven_noise_in_a_box(walls: tuple[Any, Any]) -> None:
+    """Noise levels that are powers of two, so that the data divided by them are exact; the mean
+    noise for all is caught."""
+    x = np.array([0.25, 1.0, 1.5, 2.0, 3.5, 4.0])
+    s = np.array([0.5, 0.25, 1.0, 2.0, 0.5, 0.125])
+    y = np.array([0.3, 1.1, 2.4, 1.7, 2.5, 3.2])
+    line = BoxLine(x, y, s, *walls)
+    for beta in (1e-3, 1.0, 100.0):
+        F, _ = exact.line_in_a_box(x / s, y / s, 1.0, *walls, beta, one=1 / s)
+        assert box.reduced_free_energy(line, beta) == pytest.approx(float(F), rel=1e-12)
+        even = BoxLine(x, y, float(s.mean()), *walls)
+        assert box.reduced_free_energy(even, beta) != pytest.approx(float(F), rel=1e-3)
+    assert box.free_energy(line) == pytest.approx(
+        box.reduced_free_energy(line) + np.sum(np.log(s * math.sqrt(2 * math.pi))), rel=1e-13)
+    # A box that grows is a normal prior that grows.
+    if walls[0] == (-10.0, 10.0):
+        wide = LinearRegression(design(x), y, s, 0.0, 1e12)
+        F = evidence.free_energy(wide) - math.log(2 * math.pi * 1e12) + math.log(400.0)
+        assert box.free_energy(line) == pytest.approx(F, abs=1e-8)
+    with pytest.raises(DomainError, match=r"noise: .*one number or 6"):
+        BoxLine(x, y, s[:2], *walls)
+    with pytest.raises(DomainError, match=r"line.noise: .*one noise level"):
+        noise.log_uniform_with_walls(line, 0.1, 1.0)
+
+
+# --- singular models and exchange -----------------------------------------------------------------
+
+
+def test_products_of_any_sharpness() -> None:
+    """Moments of ab: E (ab)^2 = 1/9, Var = 1/25 - 1/81 on a box, 1 and 8 under normal priors; the
+    leading form at the largest floats."""
+    for c in (1e-300, 1e-9):
+        energy, heat = singular.product_energy(c)
+        assert energy == pytest.approx(c / 9, rel=1e-8, abs=0)
+        assert heat == pytest.approx(c**2 * (1 / 25 - 1 / 81), rel=1e-6, abs=0)
+        assert singular.normal_product_partition(c) == pytest.approx(1 - c, rel=1e-15)
+    L = math.log(4e300) + np.euler_gamma
+    assert singular.product_energy(1e300) == pytest.approx(
+        (0.5 - 1 / L, 0.5 - 1 / L - 1 / L**2), rel=1e-9)
+    for c in (0.9e-5, 1.1e-5):              # on both sides of where the series takes over
+        with mp.workdps(40):
+            z = 1 / (8 * mp.mpf(c))
+            wanted = mp.besselk(0, z) * mp.exp(z) / mp.sqrt(4 * mp.pi * c)
+        assert singular.normal_product_partition(c) == pytest.approx(float(wanted), rel=1e-14)
+
+
+def test_no_law_at_a_rung_is_no_exchange_rate() -> None:
+    with pytest.raises(DomainError, match=r"log_partition: .* beta = 0 and 1"):
+        exchange_rate.acceptance(lambda b: -1.5 * np.log(b), 0.0, 1.0)
+    problem = LinearRegression([[1.0], [1.0]], [0.2, 0.4])
+    for beta in (-5.0, complex(-1.0, 3.0), math.nan):
+        with pytest.raises(DomainError, match="beta: "):
+            evidence.log_partition(problem, beta)
+
+
+# --- cold rungs of the cases ----------------------------------------------------------------------
+
+QUADRATURE = ["unknown_noise", "one_peak", "two_peaks", "relaxation", "counts_peak", "two_modes",
+              "labels", "spike_and_slab", "eggbox", "product", "product_of_three", "rosenbrock",
+              "shell", "funnel", "heavy_tails"]
+
+
+SLOW = ("one_peak", "two_peaks", "eggbox")
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in QUADRATURE])
+def test_evidence_holds_down_to_the_coldest_rung(name: str, monkeypatch: pytest.MonkeyPatch
+                                                 ) -> None:
+    """Panels cut in two change nothing there, and mean and covariance by less than 1e-9; beyond,
+    the case says that they would."""
+    case = cases.named(name)
+    betas = np.array([1e-6, 1.0, case.coldest])
+    found = case.log_evidence_at(betas)
+    with pytest.warns(ValidityWarning, match=f"^log_evidence_at: {name} is known to 1e-8"):
+        beyond = case.log_evidence_at(100 * case.coldest)
+    plain = grids.panels
+
+    def halved(edges: Any, count: int = 24) -> Any:
+        e = np.asarray(edges, dtype=float)
+        return plain(np.sort(np.r_[e, 0.5 * (e[1:] + e[:-1])]), count)
+
+    for module in (grids, densities, measured):
+        monkeypatch.setattr(module, "panels", halved)
+    finer = cases.named(name)
+    # ln Z of the coldest rungs is large, and rounded.
+    assert finer.log_evidence_at(betas) == pytest.approx(found, abs=1e-8, rel=1e-14)
+    assert finer.mean == pytest.approx(case.mean, abs=1e-9)
+    assert finer.covariance == pytest.approx(case.covariance, abs=1e-9)
+    if name in ("one_peak", "eggbox", "labels"):
+        assert abs(finer.tempered(100 * case.coldest) - beyond) > 1e-3
+
+
+# --- the border -----------------------------------------------------------------------------------
+
+REFUSED = {
+    "no noise": (lambda: choice.points_needed(0.5, 10.0, None), "noise: received None"),
+    "NaN noise": (lambda: choice.plan(0.5, 10.0, math.nan), "noise: received nan"),
+    "tiny offset": (lambda: choice.points_needed(1e-200, 10.0, 1.0), "choose other units"),
+    "tiny offset, N*": (lambda: choice.even_points(1e-170, 10.0, 1.0), "choose other units"),
+    "tiny offset, noise": (lambda: choice.noise_needed(9, 1e-300, 1.0), "choose other units"),
+    "offset": (lambda: Question(100, 1e160, 1.0, 1.0), "offset: received .* choose other units"),
+    "no box": (lambda: Question(100, 0.0, 1e-200, 1.0), "half_width: .* choose other units"),
+    "estimate": (lambda: choice.difference_with_box(Question(5, 0, 1, 1), 1e300), "estimate: "),
+    "half an index": (lambda: joint.difference([joint.Estimate(np.zeros(1), np.eye(1))] * 2, 9.0,
+                                               [0.5]), "shared: received 0.5"),
+    "one index": (lambda: joint.difference([joint.Estimate(np.zeros(1), np.eye(1))] * 2, 9.0, 0),
+                  "shared: received 0, expected a sequence"),
+    "no estimate": (lambda: joint.difference([1.0, 2.0], 9.0), r"estimates\[0\]: received a float"),
+    "skew": (lambda: joint.difference([joint.Estimate(np.zeros(2), 1e-12 * np.array(
+        [[1.0, 0.9], [0.0, 1.0]]))] * 2, 9.0), r"estimates\[0\].covariance"),
+    "no design": (lambda: energies.energy_law(LinearRegression([[0.0]], [1.0])), "design of zeros"),
+    "no beta": (lambda: criteria.matching_temperature(LinearRegression([[0.0]], [1.0])),
+                "design of zeros"),
+    "half a peak": (lambda: singular.peaks_learning_coefficient(1.5, 1.5), "true: received 1.5"),
+    "a name": (lambda: judge("wall", "x"), "case: received 'wall', expected a Case; .*named"),
+    "NaN cube": (lambda: cases.straight_line().prior_transform([math.nan, 0.5]), "u: received nan"),
+    "half a point": (lambda: cases.straight_line(points=2.5), "points: received 2.5"),
+    "no width": (lambda: cases.straight_line(prior_width=-1), "prior_width: received -1"),
+    "half a degree": (lambda: cases.polynomial(2.5), "degree: received 2.5"),
+}
+
+
+def test_every_other_case_is_known_at_any_temperature() -> None:
+    for name, build in cases.BUILDERS.items():
+        if name not in QUADRATURE:
+            assert build().coldest == math.inf
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_used_to_pass_or_crash_is_refused(name: str) -> None:
+    call, pattern = REFUSED[name]
+    with pytest.raises(DomainError, match=pattern):
+        call()
