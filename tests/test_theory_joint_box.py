@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import interpolate, stats
 
-from theory import joint, joint_box, quadratic
+from theory import choice, joint, joint_box, quadratic
 from theory.box import BoxLine
 from theory.errors import DomainError, ValidityWarning
 from theory.joint import Estimate
@@ -149,6 +149,24 @@ def test_a_box_much_smaller_than_the_likelihoods(half: float) -> None:
         differences = simulated(values, sds, (-half, half), 20_000, 6)
         if half == 1e-9:
             assert abs(np.mean(differences < 0) - wanted) > 0.02
+
+
+def test_one_set_that_knows_its_parameter_is_the_choice_of_an_offset() -> None:
+    """To integrate with a set of no noise at zero is to leave the offset out: `theory.choice`."""
+    for N, offset, xi in ((4, 0.3, 1.0), (1, 0.0, 1.0), (9, 1.2, 0.5)):
+        pair = truths((0.0, offset), (1e-7, 1 / math.sqrt(N)))
+        assert joint_box.cumulative_with_box(pair, (-xi, xi)) == pytest.approx(
+            1 - choice.probability_with_box(N, offset, xi, 1.0), abs=1e-6)
+
+
+def test_one_set_that_knows_and_one_that_does_not() -> None:
+    """Standard deviations of 1e-5 and 1e5 in a box of half width 1: to first order integrated where
+    u z > (u^2 - 1) / 6, u and z normal; by quadrature over u."""
+    u, w = np.polynomial.legendre.leggauss(400)
+    wanted = sum(9 * w @ (stats.norm.pdf(9 * u) * stats.norm.cdf(
+        -(v**2 - 1) / (6 * np.abs(v)))) for v in (9 * u,))
+    found = joint_box.cumulative_with_box(truths((0.0, 0.0), (1e5, 1e-5)), (-1.0, 1.0))
+    assert found == pytest.approx(float(wanted), abs=1e-4)
 
 
 def test_the_pieces_by_mpmath() -> None:

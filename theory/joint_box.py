@@ -160,6 +160,9 @@ def cumulative_with_box(truths: Sequence[Estimate], box: tuple[float, float],
     at = (np.array(values) - middle) / unit
     pair = _Pair(at, np.sqrt(variances) / unit, 0.5 * (hi - lo) / unit)
     squarable("truths", at)
+    if pair.half < 1e-100:
+        raise DomainError("box", f"{pair.half:.1g} standard deviations", "1e-100 or more",
+                          "choose other units")
     found = np.array([_below(pair, float(v)) for v in d.ravel()])
     return found.reshape(d.shape) if d.ndim else float(found[0])
 
@@ -240,9 +243,10 @@ def _log_share(m: Array, s: float, half: float) -> Array:
         return np.asarray(top + np.log(-np.expm1(log_ndtr(-far) - top)))
     nodes, weights = _nodes()
     # A narrow strip: exp(-t^2 / 2) about its nearer wall.
-    t = np.multiply.outer(far - near, 0.5 * (nodes + 1.0))
+    width = 2 * half / s
+    t = 0.5 * width * (nodes + 1.0)
     average = np.exp(-t * (near[..., None] + 0.5 * t)) @ weights
-    return np.asarray(np.log(average * (far - near) / math.sqrt(2 * math.pi)) - 0.5 * near**2)
+    return np.asarray(np.log(average) + math.log(width / math.sqrt(2 * math.pi)) - 0.5 * near**2)
 
 
 def _mean(m: Array, s: float, half: float) -> Array:

@@ -96,6 +96,11 @@ class Quadratic:
         counts = np.abs(w) > 1e-14 * np.max(np.abs(w), initial=0.0)
         if not np.any(counts):
             raise DomainError("weights", str(w.tolist()), "one that is not zero")
+        size = np.abs(w[counts])
+        if size.max() > 1e140 or size.min() < 1e-140 or np.max(np.abs(v)) > 1e145:
+            raise DomainError("weights", f"{size.max():.1g}, with shifts up to "
+                              f"{np.max(np.abs(v)):.1g}", "weights between 1e-140 and 1e140",
+                              "choose other units")
         object.__setattr__(self, "constant", float(finite("constant", constant, 0)))
         object.__setattr__(self, "weights", w[counts])
         object.__setattr__(self, "shifts", v[counts])
