@@ -115,7 +115,7 @@ def minimum(settings: Settings, generator: np.random.Generator, count: int = 20)
                        x + settings.noise * generator.normal(size=len(x)), 400.0)
         value, _ = empirical_bayes(box)
         found = minimize_scalar(lambda t, box=box: float(free_energy(box, math.exp(t))),
-                                bracket=(-8.0, 4.0), tol=1e-10)
+                                bounds=(-8.0, 3.0), method="bounded", options={"xatol": 1e-10})
         worst = max(worst, abs(math.exp(found.x) / value - 1.0))
     return worst
 

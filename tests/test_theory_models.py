@@ -16,7 +16,7 @@ from scipy import integrate, optimize, stats
 from theory import box, choice, criteria, evidence, joint, noise, singular, targets
 from theory.box import BoxLine
 from theory.choice import Question
-from theory.errors import DomainError
+from theory.errors import DomainError, ValidityWarning
 from theory.evidence import LinearRegression
 
 X = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
@@ -77,7 +77,9 @@ def test_wide_box_noise(K: int, variance: float, F: float, F_log: float) -> None
     assert math.exp(least.x) == pytest.approx(variance, rel=1e-6)
     assert noise.log_uniform(problem, 1e-3, 1e3) == pytest.approx(F_log, **TEN_DIGITS)
     t = np.linspace(math.log(1e-3), math.log(1e3), 20_001)
-    weight = np.exp(-noise.free_energy(problem, np.exp(t))) / math.log(1e6)
+    # At the largest of these variances the walls would count, and that is said.
+    with pytest.warns(ValidityWarning, match=r"^free_energy: at a noise variance of 1e\+03"):
+        weight = np.exp(-noise.free_energy(problem, np.exp(t))) / math.log(1e6)
     assert -math.log(np.trapezoid(weight, t)) == pytest.approx(F_log, abs=2e-9)
     # The wide box at a known noise is the limit of the walls that are far.
     known = BoxLine(X, Y, 0.5, (-10, 10), (-10, 10) if K == 2 else None)
@@ -97,7 +99,14 @@ def test_a_real_box_at_large_noise_is_not_the_wide_one() -> None:
     walled = -math.log(np.trapezoid(np.exp(-real), t) / math.log(1e6))
     wide = noise.log_uniform(noise.wide_box(LINE, Y, 400.0), 1e-3, 1e3)
     assert walled == pytest.approx(wide, abs=1e-3)              # where the data decide: the same
-    assert abs(real[-1] - float(noise.free_energy(noise.wide_box(LINE, Y, 400.0), 1e3))) > 1.0
+    with pytest.warns(ValidityWarning, match=r"^free_energy: .* theory.box has its walls"):
+        without = float(noise.free_energy(noise.wide_box(LINE, Y, 400.0), 1e3))
+    assert abs(real[-1] - without) > 1.0
+    # A box whose volume is eight posterior standard deviations for each parameter at that variance.
+    narrow = noise.wide_box(LINE, Y, 64 / math.sqrt(np.linalg.det(LINE.T @ LINE)))
+    assert narrow.largest_variance == pytest.approx(1.0, rel=1e-12)
+    with pytest.warns(ValidityWarning, match="^empirical_bayes: at a noise variance of 0.1 "):
+        noise.empirical_bayes(noise.wide_box(LINE, Y, 0.4))
 
 
 def test_law_of_the_noise_estimate() -> None:

@@ -211,6 +211,13 @@ class WideBox:
     conditioned: float = 1.0
 
     @property
+    def largest_variance(self) -> float:
+        """The v up to which the box is, by its volume, eight posterior standard deviations wide
+        for each parameter; beyond, its walls count."""
+        return math.exp(2 / self.parameters * (self.log_volume + 0.5 * self.log_det)
+                        - 2 * math.log(8))
+
+    @property
     def excess(self) -> int:
         """N - K, the degrees of freedom of the residuals."""
         return self.points - self.parameters
@@ -271,12 +278,23 @@ def free_energy(box: WideBox, variance: ArrayLike) -> Any:
 
     Warns
     -----
+    ValidityWarning
+        Above `WideBox.largest_variance`, where the walls count; `theory.box` has them.
     PrecisionWarning
         Where rounding may move it by more than 1e-6 nats.
     """
     v = positive("variance", variance)
-    _tell("free_energy", box, float(np.min(v)))
+    _tell("free_energy", box, float(np.min(v, initial=math.inf)))
+    _walls("free_energy", box, float(np.max(v, initial=0.0)))
     return _wide(box, v)
+
+
+def _walls(function: str, box: WideBox, v: float) -> None:
+    """Warn where the posterior is not well inside the box."""
+    if v > box.largest_variance:
+        warnings.warn(f"{function}: at a noise variance of {v:.3g} the posterior is not well inside "
+                      f"the box, as it is up to {box.largest_variance:.3g}; theory.box has its "
+                      "walls", ValidityWarning, stacklevel=3)
 
 
 def _wide(box: WideBox, v: Any) -> Any:
@@ -308,7 +326,7 @@ def empirical_bayes(box: WideBox) -> tuple[float, float]:
     Warns
     -----
     ValidityWarning
-        For N - K of 1 or 2.
+        For N - K of 1 or 2, or an estimate above `WideBox.largest_variance`.
     PrecisionWarning
         Where rounding may move F by more than 1e-6 nats.
 
@@ -320,6 +338,7 @@ def empirical_bayes(box: WideBox) -> tuple[float, float]:
     """
     variance = box.rss / box.excess
     _tell("empirical_bayes", box, variance)
+    _walls("empirical_bayes", box, variance)
     if box.excess <= 2:
         warnings.warn(f"empirical_bayes: {box.points} points for {box.parameters} parameters; with "
                       "N - K of 1 or 2 the estimate runs away to zero by chance; "
@@ -393,9 +412,7 @@ def log_uniform(box: WideBox, lowest: float, highest: float) -> float:
     lo, hi = _bounds(lowest, highest)
     nu, half = 0.5 * box.excess, 0.5 * box.rss
     log_mass = _log_gamma_between(nu, half / hi, half / lo)
-    # A box of 8 posterior standard deviations for each parameter, in volume.
-    K = box.parameters
-    valid = math.exp(2 / K * (box.log_volume + 0.5 * box.log_det) - 2 * math.log(8))
+    valid = box.largest_variance
     if valid < hi:
         beyond = math.exp(_log_gamma_between(nu, half / hi, half / max(valid, lo)) - log_mass)
         if beyond > 1e-4:
