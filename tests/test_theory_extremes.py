@@ -333,7 +333,7 @@ def test_no_law_at_a_rung_is_no_exchange_rate() -> None:
     with pytest.raises(DomainError, match=r"log_partition: .* beta = 0 and 1"):
         exchange_rate.acceptance(lambda b: -1.5 * np.log(b), 0.0, 1.0)
     problem = LinearRegression([[1.0], [1.0]], [0.2, 0.4])
-    for beta in (-5.0, complex(-1.0, 3.0), math.nan):
+    for beta in (-5.0, complex(-1.0, 3.0), math.nan, "a", None):
         with pytest.raises(DomainError, match="beta: "):
             evidence.log_partition(problem, beta)
 
@@ -394,6 +394,7 @@ REFUSED = {
     "no estimate": (lambda: joint.difference([1.0, 2.0], 9.0), r"estimates\[0\]: received a float"),
     "skew": (lambda: joint.difference([joint.Estimate(np.zeros(2), 1e-12 * np.array(
         [[1.0, 0.9], [0.0, 1.0]]))] * 2, 9.0), r"estimates\[0\].covariance"),
+    "text for c": (lambda: singular.normal_product_partition("a"), "sharpness: received 'a'"),
     "no design": (lambda: energies.energy_law(LinearRegression([[0.0]], [1.0])), "design of zeros"),
     "no beta": (lambda: criteria.matching_temperature(LinearRegression([[0.0]], [1.0])),
                 "design of zeros"),

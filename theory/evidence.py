@@ -286,7 +286,9 @@ def log_partition(problem: LinearRegression, beta: Any) -> Any:
     DomainError
         For Re beta < 0 or NaN.
     """
-    if np.min(np.real(beta), initial=0.0) < 0.0 or not np.all(np.isfinite(beta)):
+    b = np.asarray(beta)
+    if b.dtype.kind not in "buifc" or np.min(b.real, initial=0.0) < 0.0 or not np.all(
+            np.isfinite(b)):
         raise DomainError("beta", repr(beta)[:60], "numbers with a real part >= 0")
     return -(_over_modes("free_energy", problem, beta)
              + np.asarray(beta) * problem.residual_energy)
@@ -444,5 +446,6 @@ def free_energy_of_noise(problem: LinearRegression, noise: ArrayLike) -> Any:
     s = positive("noise", noise)
     betas = (reference / s) ** 2
     constant = 0.5 * len(problem.y) * np.log(2 * np.pi * s**2)
-    tell("free_energy_of_noise", _error_bound(problem, betas, float(np.max(np.abs(constant)))))
+    tell("free_energy_of_noise", _error_bound(problem, betas, float(
+        np.max(np.abs(constant), initial=0.0))))
     return constant - np.real(log_partition(problem, betas))

@@ -292,9 +292,9 @@ def free_energy(box: WideBox, variance: ArrayLike) -> Any:
 def _walls(function: str, box: WideBox, v: float) -> None:
     """Warn where the posterior is not well inside the box."""
     if v > box.largest_variance:
-        warnings.warn(f"{function}: at a noise variance of {v:.3g} the posterior is not well inside "
-                      f"the box, as it is up to {box.largest_variance:.3g}; theory.box has its "
-                      "walls", ValidityWarning, stacklevel=3)
+        warnings.warn(f"{function}: at a noise variance of {v:.3g} the posterior is not well "
+                      f"inside the box, as it is up to {box.largest_variance:.3g}; theory.box has "
+                      "its walls", ValidityWarning, stacklevel=3)
 
 
 def _wide(box: WideBox, v: Any) -> Any:

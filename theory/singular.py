@@ -273,6 +273,8 @@ def normal_product_partition(sharpness: ArrayLike) -> Any:
     from scipy.special import kve
 
     c = np.asarray(sharpness)
+    if c.dtype.kind not in "uifc":
+        raise DomainError("sharpness", repr(sharpness)[:60], "numbers")
     positive("sharpness", np.abs(c))
     positive("sharpness", c.real, zero=True)
     small = np.abs(c) < 1e-5            # 1 - c E(ab)^2 + c^2 E(ab)^4 / 2 - ...; kve ends at 1e9
