@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,14 @@ def difference(decision: Mapping[str, Any], first: str, second: str) -> tuple[fl
     i, j = at[first], at[second]
     return (float(decision["F"][i] - decision["F"][j]),
             float(np.hypot(decision["F_error"][i], decision["F_error"][j])))
+
+
+def in_order(run: Any, key: str) -> Any:
+    """All draws, array (draws, parameters), exchangeable components sorted by one parameter."""
+    from sampler.labels import exchangeable, fold
+
+    groups = tuple(replace(group, key=key) for group in exchangeable(run.posterior))
+    return fold(groups, run.draws.reshape(-1, run.draws.shape[-1]))
 
 
 def draw_decision(ax: Any, decision: Mapping[str, Any], what: str = "number of components K",

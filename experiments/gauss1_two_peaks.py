@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.claims import Claim, Claims, trust
+from experiments.decisions import draw_decision
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
@@ -171,7 +172,6 @@ def draw(result: Result) -> dict[str, Any]:
         RED,
         label_panels,
         panels,
-        plain_ticks,
     )
 
     figure, axes = panels(2, 2, 7.2, 5.4)
@@ -183,14 +183,9 @@ def draw(result: Result) -> dict[str, Any]:
     fit.plot(result.x, result.fit, color=BLUE, label="K = 2, posterior mean")
     fit.set(xlabel="x (dimensionless)", ylabel="y (dimensionless)", title="Fit", ylim=(-5, 215))
     fit.legend(loc="upper right", ncols=2)
-    low = result.F.min()
-    energy.errorbar(result.K, result.F - low, 1.96 * result.F_error, fmt="o", color=BLUE, ms=4)
-    energy.axhline(1.0, color=RED, ls="--", lw=1.0, label="1 nat")
-    energy.set_yscale("symlog", linthresh=3.0)
-    energy.set(xlabel="number of peaks K", ylabel=f"F - {low:.2f} (nats)", xticks=result.K,
-               title="Free energy (95 % bars within the points)", ylim=(-1.0, 3000))
-    plain_ticks(energy.yaxis, (0, 1, 3, 10, 30, 100, 300, 1000))
-    energy.legend(loc="upper right")
+    draw_decision(energy, {"names": [f"{K:.0f}" for K in result.K], "F": result.F,
+                           "F_error": result.F_error}, "number of peaks K")
+    energy.set_title("Free energy (95 % bars within the points)")
     residual.plot(result.x, (result.y - result.fit) / result.noise[0], ".", color="0.4", ms=3)
     residual.axhline(0, color=BLUE, lw=1)
     residual.axhspan(-2, 2, color="0.93", lw=0, zorder=0)

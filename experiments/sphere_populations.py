@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.claims import Claim, Claims, trust
-from experiments.decisions import decide, difference, draw_decision
+from experiments.decisions import decide, difference, draw_decision, in_order
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
@@ -72,19 +72,16 @@ class Result:
     gain: Array                # (times, 2): F(1) - F(2) and its error (nats)
 
 
-def form_factor(q: Array, radius: float) -> Array:
-    """What a sphere scatters, 1 at q = 0."""
-    u = q * radius
-    return np.asarray((3 * (np.sin(u) - u * np.cos(u)) / u**3) ** 2)
-
-
 def counts(time: float, settings: Settings = SETTINGS) -> Any:
     """Synthetic counts of the truth above in a measuring time."""
     from sampler import Data
 
     q = np.geomspace(0.1, 3.0, settings.points)
-    expected = time * (BACKGROUND + sum(s * form_factor(q, r)
-                                        for s, r in zip(INTENSITIES, RADII, strict=True)))
+    sharp = posterior(2, Data(q, np.ones(len(q)), noise="poisson"), time)
+    truth = {"background_offset": BACKGROUND} | {
+        f"population{k}_{kind}": values[k - 1] for k in (1, 2)
+        for kind, values in (("intensity", INTENSITIES), ("radius", RADII))}
+    expected = time * sharp.predict([truth[name] for name in sharp.names])
     return Data(q, np.random.default_rng(settings.data_seed).poisson(expected).astype(float),
                 noise="poisson")
 
@@ -106,7 +103,9 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
                             settings.sweeps, settings.burn_in, settings.seed, progress, "K = ")
     two = by_radius(runs[2])
     some = two[:: max(1, len(two) // 500)]
-    parts = np.stack([np.mean([s * form_factor(data.x, r) for s, r in some[:, k:k + 2]], axis=0)
+    alone = posterior(1, data, settings.time)       # background, intensity, radius
+    nothing = np.zeros((len(some), 1))
+    parts = np.stack([alone.predict(np.hstack([nothing, some[:, k:k + 2]])).mean(axis=0)
                       for k in (0, 2)])
     radius, width, trusted, gain = [], [], [], []
     for k, time in enumerate(settings.times):
@@ -130,13 +129,10 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
 
 def by_radius(run: Any) -> Array:
     """Draws of K = 2 as (intensity, radius) of the smaller, of the larger spheres, background."""
-    names = run.posterior.names
-    theta = run.draws.reshape(-1, len(names))
-    pairs = np.stack([[theta[:, names.index(f"population{k}_{kind}")]
-                       for kind in ("intensity", "radius")] for k in (1, 2)])   # (2, 2, draws)
-    swapped = pairs[0, 1] > pairs[1, 1]
-    first, second = np.where(swapped, pairs[::-1], pairs)
-    return np.stack([*first, *second, theta[:, names.index("background_offset")]], axis=1)
+    names = list(run.posterior.names)
+    columns = [names.index(f"population{k}_{kind}") for k in (1, 2)
+               for kind in ("intensity", "radius")]
+    return np.asarray(in_order(run, "radius")[:, [*columns, names.index("background_offset")]])
 
 
 def _logged(two: Array) -> Array:

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.claims import Claim, Claims, trust
-from experiments.decisions import decide, difference, draw_decision
+from experiments.decisions import decide, difference, draw_decision, in_order
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
@@ -127,7 +127,7 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
         {K: Posterior(xanes(K, **SYNTHETIC), data) for K in settings.K},
         settings.sweeps, settings.burn_in, settings.seed, progress, "synthetic, K = ")
     two = runs[2]
-    theta = in_order(two, "transition")
+    theta = in_order(two, "center")
     posterior = two.posterior
     some = theta[:: max(1, len(theta) // 1000)]
     at = {name: k for k, name in enumerate(posterior.names)}
@@ -146,18 +146,6 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
         foil_x=metal.x, foil_y=metal.y,
         foil_fit=best.posterior.predict(flat[:: max(1, len(flat) // 500)]).mean(axis=0),
         foil_noise=float(flat[:, -1].mean()))
-
-
-def in_order(run: Any, prefix: str, by: str = "center") -> Array:
-    """The draws, array (draws, parameters), components sorted by one parameter in every draw."""
-    names = run.posterior.names
-    theta: Array = run.draws.reshape(-1, len(names)).copy()
-    found = sorted({n.split("_")[0] for n in names if n.startswith(prefix)})
-    order = np.argsort(theta[:, [names.index(f"{c}_{by}") for c in found]], axis=1)
-    for kind in {n.split("_", 1)[1] for n in names if n.startswith(prefix)}:
-        columns = [names.index(f"{c}_{kind}") for c in found]
-        theta[:, columns] = np.take_along_axis(theta[:, columns], order, axis=1)
-    return theta
 
 
 def _line(parameters: Array, x: Array) -> Array:

@@ -390,8 +390,10 @@ def _numbers_of_components(text: str | None) -> list[int]:
     if not Ks:
         raise InputError("--K", repr(text), "FIRST:LAST such as 0:4",
                          "the first is larger than the last")
-    if min(Ks) < 0 or max(Ks) > 100 or len(set(Ks)) != len(Ks):
+    if min(Ks) < 0 or max(Ks) > 100:
         raise wrong
+    if len(set(Ks)) != len(Ks):
+        raise InputError("--K", repr(text), "each number once")
     return Ks
 
 

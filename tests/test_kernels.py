@@ -13,6 +13,7 @@ from sampler import data as data_module
 from sampler import jumps, mixture, philox, priors, shapes
 from sampler.data import Data
 from sampler.exchange import buffers
+from sampler.instruments import diffraction, mossbauer, scattering, xanes
 from sampler.kernels import cpu, problem, reference
 from sampler.model import Model
 from sampler.posterior import Posterior, joint
@@ -38,19 +39,32 @@ KINDS = [Uniform(0.1, 3.0), LogUniform(0.05, 3.0), Normal(1.0, 0.5), Normal(0.5,
          Bernoulli(0.5)]
 
 
-def measured(law: str) -> Data:
+INSTRUMENTS = [
+    scattering.SPHERE, xanes.EDGE, xanes.WHITE_LINE,
+    diffraction.pattern("phase", [0.5, 2.0], [1.0, 0.4], 0.3),
+    *(term.formula for term in mossbauer.transmission(
+        "sextet_quadrupole", 4.0, scale=1.0, depth=0.1, width=1.0, shift=0.0, field=1.0,
+        quadrupole=0.1).terms),
+    *(term.formula for drive in ("triangle", "sinusoid") for term in mossbauer.unfolded(
+        ["outer"], 8, drive, {"velocity": 1.0, "fold": 0.0, "shift": 0.0, "field": 1.0,
+                              "width": 1.0, "outer_depth": 1.0},
+        level=1.0, cosine=0.0, sine=0.0).terms[-1:]),
+    mossbauer.unfolded([], 8, level=1.0, cosine=0.0, sine=0.0).terms[0].formula]
+
+
+def measured(law: str, x: np.ndarray = X) -> Data:
     """Synthetic, fixed; the sampler's decisions matter here, not the fit."""
-    y = np.round(3.0 + 2.0 * np.sin(2.0 * X))
-    spread = 0.4 + 0.1 * np.cos(X)
+    y = np.round(3.0 + 2.0 * np.sin(2.0 * x))
+    spread = 0.4 + 0.1 * np.cos(x)
     match law:
         case "known":
-            return Data(X, y, noise=spread)
+            return Data(x, y, noise=spread)
         case "unknown":
-            return Data(X, y, noise=LogUniform(0.05, 5.0))
+            return Data(x, y, noise=LogUniform(0.05, 5.0))
         case "factor":
-            return Data(X, y, noise=InverseGamma(3.0, 2.0), sigma=spread)
+            return Data(x, y, noise=InverseGamma(3.0, 2.0), sigma=spread)
         case _:
-            return Data(X, y, noise="poisson")
+            return Data(x, y, noise="poisson")
 
 
 class Pair:
@@ -180,6 +194,20 @@ def test_same_decisions_for_every_shape_noise_law_and_prior(formula, law):
             seen |= {repr(model.priors[name]) for name in model.free}
             assert Pair(Posterior(background + model, measured(law))).locked(SWEEPS) > SWEEPS - 5
         assert seen == {repr(kind) for kind in KINDS}
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("formula", INSTRUMENTS, ids=lambda f: f.name)
+def test_same_decisions_for_every_formula_of_an_instrument(formula, law):
+    """One component, each kind of prior on some parameter; q > 0, where a sphere scatters."""
+    background = Model.single(shapes.constant, prefix="base_", offset=(0.5, 6.0))
+    seen = set()
+    for turn in turns(formula, 1):
+        model = rotated(formula, 1, turn)
+        seen |= {repr(model.priors[name]) for name in model.free}
+        posterior = Posterior(background + model, measured(law, X + 0.1))
+        assert Pair(posterior).locked(SWEEPS) > SWEEPS - 5
+    assert seen == {repr(kind) for kind in KINDS}
 
 
 @pytest.mark.parametrize("law", LAWS)

@@ -16,6 +16,7 @@ import numpy as np
 from sampler import shapes
 from sampler.data import Data
 from sampler.errors import InputError
+from sampler.instruments import given
 from sampler.model import Model
 from sampler.priors import LogUniform, Uniform
 
@@ -52,11 +53,9 @@ def relaxation(K: int, shape: str = "exponential", direction: str = "decay",
     for field, value, known in (("shape", shape, SHAPES), ("direction", direction, DIRECTIONS)):
         if value not in known:
             raise InputError(field, repr(value), f"one of {', '.join(known)}")
-    if "offset" not in priors:
-        raise InputError("prior of offset", "nothing", "a prior, (lo, hi) or a number")
-    offset = priors.pop("offset")
-    return Model.single(shapes.constant, offset=offset) + Model.repeated(
-        K, _FORMULA[shape, direction], prefix, **priors)
+    return Model.single(shapes.constant, **given(priors, ["offset"])) + Model.repeated(
+        K, _FORMULA[shape, direction], prefix,
+        **{n: p for n, p in priors.items() if n != "offset"})
 
 
 def default_priors(data: Data, shape: str = "exponential") -> dict[str, Any]:

@@ -10,6 +10,7 @@ long one has to measure.
 
 from __future__ import annotations
 
+from math import factorial
 from typing import Any
 
 import sympy as sp
@@ -17,14 +18,23 @@ import sympy as sp
 from sampler import shapes
 from sampler.data import Data
 from sampler.errors import InputError
+from sampler.instruments import given
 from sampler.model import Model
 from sampler.priors import LogUniform
 from sampler.shapes import Formula, x
 
 _s, _r = sp.symbols("intensity radius", real=True)
-_u = x * _r
-SPHERE = Formula("sphere", 9 * _s * (sp.sin(_u) - _u * sp.cos(_u)) ** 2 / _u**6,
-                 ("intensity", "radius"))
+
+
+def _amplitude(u: Any) -> Any:
+    """3 (sin u - u cos u) / u**3; below u = 1, where the difference cancels, its series, which at
+    eight terms is right to the last digit."""
+    terms = [sp.Rational((-1) ** (k + 1) * 6 * k, factorial(2 * k + 1)) for k in range(1, 9)]
+    series = sum(c * u ** (2 * k) for k, c in enumerate(terms))
+    return sp.Piecewise((series, u < 1), (3 * (sp.sin(u) - u * sp.cos(u)) / u**3, True))
+
+
+SPHERE = Formula("sphere", _s * _amplitude(x * _r) ** 2, ("intensity", "radius"))
 
 
 def spheres(K: int, prefix: str = "population", **priors: Any) -> Model:
@@ -51,11 +61,9 @@ def spheres(K: int, prefix: str = "population", **priors: Any) -> Model:
     >>> spheres(1, background=0.1, intensity=LogUniform(1, 1000), radius=(0.5, 10)).free
     ('population1_intensity', 'population1_radius')
     """
-    if "background" not in priors:
-        raise InputError("prior of background", "nothing", "a prior, (lo, hi) or a number")
-    background = priors.pop("background")
+    (background,) = given(priors, ["background"]).values()
     return Model.single(shapes.constant, "background_", offset=background) + Model.repeated(
-        K, SPHERE, prefix, **priors)
+        K, SPHERE, prefix, **{n: p for n, p in priors.items() if n != "background"})
 
 
 def default_priors(data: Data) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import sympy as sp
 
 from sampler.data import Data
 from sampler.errors import InputError
+from sampler.instruments import given
 from sampler.instruments.peaks import peaks
 from sampler.model import Model
 from sampler.priors import Uniform
@@ -61,19 +62,18 @@ def xanes(K: int, shape: str = "gaussian", **priors: Any) -> Model:
     >>> model.free
     ('edge_position', 'edge_width', 'transition1_height', 'transition1_center', 'transition1_width')
     """
-    names = ("edge_height", "edge_position", "edge_width", "line_amplitude", "line_shift",
-             "line_width")
-    missing = [name for name in names if name not in priors]
-    if missing:
-        raise InputError(f"prior of {missing[0]}", "nothing", "a prior, (lo, hi) or a number")
-    edge = {name: priors.pop(name) for name in names}
-    return (Model.single(EDGE, "edge_", height=edge["edge_height"],
-                         position=edge["edge_position"], width=edge["edge_width"])
-            + Model.single(WHITE_LINE, "line_", amplitude=edge["line_amplitude"],
-                           position="edge_position", shift=edge["line_shift"],
-                           width=edge["line_width"],
-                           priors={"edge_position": edge["edge_position"]})
-            + peaks(K, shape, "transition", **priors))
+    edge = given(priors, ("edge_height", "edge_position", "edge_width"))
+    line = given(priors, ("line_amplitude", "line_shift", "line_width"))
+    lines = {n: p for n, p in priors.items() if n not in edge | line}
+    return (Model.single(EDGE, "edge_", **_own(edge))
+            + Model.single(WHITE_LINE, "line_", position="edge_position",
+                           priors={"edge_position": edge["edge_position"]}, **_own(line))
+            + peaks(K, shape, "transition", **lines))
+
+
+def _own(priors: dict[str, Any]) -> dict[str, Any]:
+    """The names of the formula: edge_height is its height."""
+    return {name.partition("_")[2]: prior for name, prior in priors.items()}
 
 
 def default_priors(data: Data, shape: str = "gaussian") -> dict[str, Any]:
