@@ -38,7 +38,7 @@ Array = NDArray[np.float64]
 SECONDS = 80.0
 HAMILTONIANS = ("singlet", "doublet", "sextet", "sextet_quadrupole")
 SHORT = {"sextet_quadrupole": "sextet+Q", "free_sextet": "free sextet", "two_doublets":
-         "2 doublets", "sinusoid": "sinusoid"}
+         "2 doublets"}
 PRIORS: dict[str, Any] = {
     "scale": (0.95, 1.05), "depth": (0, 0.6), "width": (0.15, 1.0), "shift": (-1, 1),
     "splitting": (0, 4), "field": (0, 60), "quadrupole": (-1, 1)}
@@ -120,14 +120,19 @@ def measured(name: str) -> Any:
     return Data(np.arange(len(y), dtype=float), y, noise=np.sqrt(y))
 
 
+def baseline(data: Any) -> tuple[float, dict[str, Any]]:
+    """What a channel counts away from the lines, and the priors of it and of its waves."""
+    top = float(np.median(data.y))
+    wave = (-0.05 * top, 0.05 * top)
+    return top, {"level": (0.9 * top, 1.1 * top), "cosine": wave, "sine": wave}
+
+
 def raw_models(data: Any, iron: bool, velocity: float = 0.0, fold: float = 0.0) -> dict[str, Any]:
     """For iron the drive is found with the sextet; for ferrihydrite it is known from iron."""
     from sampler import Posterior
     from sampler.instruments.mossbauer import IRON_FIELD, unfolded
 
-    top = float(np.median(data.y))
-    base = {"level": (0.9 * top, 1.1 * top), "cosine": (-0.05 * top, 0.05 * top),
-            "sine": (-0.05 * top, 0.05 * top)}
+    top, base = baseline(data)
     drive = {"velocity": (8, 16) if iron else velocity, "fold": (-5, 5) if iron else fold}
     magnetic = {"shift": (-1, 1), "field": IRON_FIELD, "width": (0.1, 1)}
     width = (0.1, 1) if iron else (0.15, 2)
@@ -191,9 +196,7 @@ def free_splittings(iron: Any, velocity: float, fold: float, settings: Settings,
     from sampler import Model, Posterior, sample
     from sampler.instruments.mossbauer import unfolded
 
-    top = float(np.median(iron.y))
-    base = {"level": (0.9 * top, 1.1 * top), "cosine": (-0.05 * top, 0.05 * top),
-            "sine": (-0.05 * top, 0.05 * top)}
+    top, base = baseline(iron)
     whole = Model()
     for pair in ("outer", "middle", "inner"):
         part = unfolded([pair], iron.size, "triangle", {

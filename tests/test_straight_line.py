@@ -201,11 +201,15 @@ def lower_of_two(run: Run) -> Run:
 
 @pytest.mark.slow
 def test_free_energies_over_many_more_seeds() -> None:
-    """1000 runs: the same gates three times as sharp; false alarm 0.25 %."""
+    """1000 runs: the same gates three times as sharp, false alarm 0.25 %; and the error as it is
+    printed within 20 % of the scatter: its caution is 14 %, known to 2.5 %, false alarm 1 %."""
     found = [[free_energy(sample(posterior, SWEEPS, burn_in=500, chains=CHAINS,
                                  seed=10_000 * (k + 1) + seed)) for seed in range(200)]
              for k, (posterior, _) in enumerate(SETTINGS.values())]
-    assert honest(gathered(found).scores())
+    campaign = gathered(found)
+    assert honest(campaign.scores())
+    printed = np.mean(campaign.error**2, axis=1) / np.mean(campaign.off**2, axis=1)
+    assert 0.8 < math.sqrt(np.mean(printed)) < 1.2
 
 
 # ---- exchanges and moments ----------------------------------------------------------------------

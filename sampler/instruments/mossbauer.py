@@ -18,6 +18,7 @@ from typing import Any
 import sympy as sp
 
 from sampler.errors import InputError
+from sampler.instruments import given
 from sampler.model import Model
 from sampler.shapes import Formula, x
 
@@ -117,6 +118,8 @@ def unfolded(hamiltonians: Sequence[str], channels: int, drive: str = "triangle"
     The velocity at channel x + 1/2 (x = 0, 1, ...) is ``velocity (|4 p - 2| - 1)`` for a triangle
     and ``velocity cos(2 pi p)`` for a sinusoid, p = (x + 1/2 + fold) / channels; the baseline is
     level + cosine cos(2 pi p) + sine sin(2 pi p) with fold = 0: the source comes nearer and goes.
+    A fold is a few channels; as many lie beyond the last turning point, where the triangle is
+    simply continued: they must be free of lines.
 
     Parameters
     ----------
@@ -156,21 +159,14 @@ def unfolded(hamiltonians: Sequence[str], channels: int, drive: str = "triangle"
     level, cosine, sine = sp.symbols("level cosine sine", real=True)
     model = Model.single(Formula("baseline", level + cosine * sp.cos(still)
                                  + sine * sp.sin(still), ("level", "cosine", "sine")), **baseline)
-    given = dict(priors or {})
     for k, hamiltonian in enumerate(hamiltonians, start=1):
-        own = hamiltonian not in PAIRS
         lines = absorption(hamiltonian, drives[drive])
         names = ("depth", "width", *HAMILTONIANS[hamiltonian][0], "velocity", "fold")
-        full = {name: name for name in names}
-        if own:
-            full |= {name: f"site{k}_{name}" for name in names[:-2]}
-        else:
-            full["depth"] = f"{hamiltonian}_depth"
-        missing = [name for name in full.values() if name not in given]
-        if missing:
-            raise InputError(f"prior of {missing[0]}", "nothing", "a prior, (lo, hi) or a number")
+        own = {"depth": f"{hamiltonian}_depth"} if hamiltonian in PAIRS else {
+            name: f"site{k}_{name}" for name in names[:-2]}
+        full = {name: name for name in names} | own
         model += Model.single(Formula(f"absorbed_{hamiltonian}", -_a * lines, names),
-                              priors={name: given[name] for name in full.values()}, **full)
+                              priors=given(priors or {}, full.values()), **full)
     return model
 
 
