@@ -35,7 +35,7 @@ from experiments.decisions import decide, difference, draw_decision
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
-SECONDS = 80.0
+SECONDS = 43.0
 HAMILTONIANS = ("singlet", "doublet", "sextet", "sextet_quadrupole")
 SHORT = {"sextet_quadrupole": "sextet+Q", "free_sextet": "free sextet", "two_doublets":
          "2 doublets"}

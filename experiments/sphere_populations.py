@@ -30,7 +30,7 @@ from experiments.decisions import decide, difference, draw_decision, in_order
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
-SECONDS = 50.0
+SECONDS = 38.0
 RADII, INTENSITIES, BACKGROUND = (2.0, 5.0), (10.0, 100.0), 0.1
 
 

@@ -33,7 +33,7 @@ from experiments.decisions import decide, difference, draw_decision, in_order
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
-SECONDS = 35.0
+SECONDS = 32.0
 TRUTH = {"edge_height": 1.0, "edge_position": 5.0, "edge_width": 3.0, "line_amplitude": 0.5,
          "line_shift": 4.0, "line_width": 5.0, "transition1_height": 0.08,
          "transition1_center": -6.0, "transition1_width": 1.5, "transition2_height": 0.05,

@@ -151,11 +151,15 @@ def unfolded(hamiltonians: Sequence[str], channels: int, drive: str = "triangle"
     ...     "site1_shift": (-1, 1)}).free
     ('level', 'site1_depth', 'site1_width', 'site1_shift', 'velocity')
     """
-    drives = {"triangle": _V * (sp.Abs(4 * _phase(channels) - 2) - 1),
-              "sinusoid": _V * sp.cos(2 * sp.pi * _phase(channels))}
+    if isinstance(channels, bool) or not isinstance(channels, int) or channels < 2:
+        raise InputError("channels", repr(channels), "a whole number of channels, 2 or more")
+    still, moved = (2 * sp.pi * v / channels for v in (x + sp.Rational(1, 2), _f))
+    # cos(still + moved): its waves over x are tables then, made once.
+    turn = sp.cos(still) * sp.cos(moved) - sp.sin(still) * sp.sin(moved)
+    drives = {"triangle": _V * (sp.Abs(2 * (still + moved) / sp.pi - 2) - 1),
+              "sinusoid": _V * turn}
     if drive not in drives:
         raise InputError("drive", repr(drive), f"one of {', '.join(drives)}")
-    still = 2 * sp.pi * (x + sp.Rational(1, 2)) / channels
     level, cosine, sine = sp.symbols("level cosine sine", real=True)
     model = Model.single(Formula("baseline", level + cosine * sp.cos(still)
                                  + sine * sp.sin(still), ("level", "cosine", "sine")), **baseline)
@@ -168,9 +172,3 @@ def unfolded(hamiltonians: Sequence[str], channels: int, drive: str = "triangle"
         model += Model.single(Formula(f"absorbed_{hamiltonian}", -_a * lines, names),
                               priors=given(priors or {}, full.values()), **full)
     return model
-
-
-def _phase(channels: int) -> Any:
-    if isinstance(channels, bool) or not isinstance(channels, int) or channels < 2:
-        raise InputError("channels", repr(channels), "a whole number of channels, 2 or more")
-    return (x + sp.Rational(1, 2) + _f) / channels
