@@ -185,7 +185,7 @@ def draw(result: Result) -> dict[str, Any]:
     fit.legend(loc="upper right", ncols=2)
     draw_decision(energy, {"names": [f"{K:.0f}" for K in result.K], "F": result.F,
                            "F_error": result.F_error}, "number of peaks K")
-    energy.set_title("Free energy (95 % bars within the points)")
+    energy.set_title("Free energy, 95 % bars")
     residual.plot(result.x, (result.y - result.fit) / result.noise[0], ".", color="0.4", ms=3)
     residual.axhline(0, color=BLUE, lw=1)
     residual.axhspan(-2, 2, color="0.93", lw=0, zorder=0)
