@@ -177,10 +177,16 @@ def barrier_constant(shape: ArrayLike) -> Any:
     >>> round(float(barrier_constant(3)), 10)
     0.9375
     """
-    from scipy.special import gammaln
+    from scipy.special import gamma, rgamma
 
     power = _shape(shape)
-    return np.exp(gammaln(power + 0.5) - gammaln(power)) / np.sqrt(np.pi)
+    # Two large logarithms of gamma functions would leave nothing of their difference; from 20 on
+    # it is the series ln(w)/2 - sum of E_2k / (4^(2k+1) k w^2k), Euler's numbers, w = lambda - 1/4.
+    small, w = np.minimum(power, 20.0), np.maximum(power, 20.0) - 0.25
+    u = (1.0 / w) ** 2
+    series = u * (1 / 64 + u * (-5 / 2048 + u * (61 / 49152 - u * 1385 / 1048576)))
+    return np.where(power < 20.0, gamma(small + 0.5) * rgamma(small),
+                    np.sqrt(w) * np.exp(series))[()] / np.sqrt(np.pi)
 
 
 def barrier(shape: ArrayLike, beta_min: ArrayLike, beta_max: ArrayLike) -> Any:

@@ -365,12 +365,14 @@ def estimate_quantile(probability: ArrayLike, excess: int) -> Any:
     >>> [round(float(q), 10) for q in estimate_quantile([0.025, 0.975], 3)]
     [0.0719317609, 3.1161345348]
     """
-    from scipy.special import chdtri
+    from scipy.special import gammainccinv, gammaincinv
 
     p = finite("probability", probability, np.ndim(probability))
     if np.any((p <= 0) | (p >= 1)):
         raise DomainError("probability", str(probability), "numbers between 0 and 1")
-    return chdtri(positive_number("excess", excess), 1.0 - p) / excess
+    half = 0.5 * positive_number("excess", excess)
+    # Either tail by itself: 1 - p has no digits of a small p.
+    return np.where(p < 0.5, gammaincinv(half, p), gammainccinv(half, 1.0 - p))[()] / half
 
 
 def log_uniform(box: WideBox, lowest: float, highest: float) -> float:
@@ -393,7 +395,8 @@ def log_uniform(box: WideBox, lowest: float, highest: float) -> float:
     Raises
     ------
     DomainError
-        If the bounds are not positive and increasing.
+        If the bounds are not positive and increasing, or so far below the residuals that their
+        energy has no float.
 
     Warns
     -----
@@ -411,17 +414,17 @@ def log_uniform(box: WideBox, lowest: float, highest: float) -> float:
     """
     lo, hi = _bounds(lowest, highest)
     nu, half = 0.5 * box.excess, 0.5 * box.rss
-    log_mass = _log_gamma_between(nu, half / hi, half / lo)
+    log_mass = _log_gamma_between(nu, half, lo, hi)
     valid = box.largest_variance
     if valid < hi:
-        beyond = math.exp(_log_gamma_between(nu, half / hi, half / max(valid, lo)) - log_mass)
+        beyond = math.exp(_log_gamma_between(nu, half, max(valid, lo), hi) - log_mass)
         if beyond > 1e-4:
             warnings.warn(f"log_uniform: variances above {valid:.3g}, where the posterior is not "
                           f"well inside the box, hold {beyond:.1g} of the posterior probability; "
                           "log_uniform_with_walls is exact", ValidityWarning, stacklevel=2)
     _tell("log_uniform", box, min(max(box.rss / box.excess, lo), hi))
     return (nu * math.log(2 * math.pi) + box.log_volume + 0.5 * box.log_det
-            + math.log(math.log(hi / lo)) + nu * math.log(half) - log_mass)
+            + math.log(_log_ratio(hi, lo)) + nu * math.log(half) - log_mass)
 
 
 def log_uniform_with_walls(line: BoxLine, lowest: float, highest: float) -> float:
@@ -486,23 +489,36 @@ def _bounds(lowest: float, highest: float) -> tuple[float, float]:
     return lo, hi
 
 
-def _log_gamma_between(a: float, low: float, high: float) -> float:
-    """ln of the integral of t^(a-1) exp(-t) between two points, however far in a tail.
+def _log_ratio(one: float, two: float) -> float:
+    """ln(one / two), also where the two are nearly equal or their quotient has no float."""
+    ratio = one / two
+    if 0.5 < ratio < 2.0:
+        return math.log1p((one - two) / two)
+    return math.log(ratio) if 1e-300 < ratio < 1e300 else math.log(one) - math.log(two)
+
+
+def _log_gamma_between(a: float, half: float, lowest: float, highest: float) -> float:
+    """ln of the integral of t^(a-1) exp(-t) over t = half / v, however far in a tail.
 
     In w = ln(t / mode) the integrand is log-concave; a sum of positive terms over the part of it
     that counts, measured from its largest value.
     """
-    mode = min(max(a, low), high)
+    likeliest = min(max(half / a, lowest), highest)
+    mode = half / likeliest
+    if not math.isfinite(mode):
+        raise DomainError("highest", f"{highest}", "variances that are not so far below the "
+                          "residuals", "choose larger bounds")
 
     def exponent(w: Any) -> Any:
         return (a - mode) * w - mode * (np.expm1(w) - w)
 
-    left, right = (_halved(exponent, end) for end in (math.log(low / mode), math.log(high / mode)))
+    left, right = (_halved(exponent, _log_ratio(likeliest, v)) for v in (highest, lowest))
     nodes, weights = np.polynomial.legendre.leggauss(32)
     edges = np.union1d(np.linspace(left, 0.0, 17), np.linspace(0.0, right, 17))
-    half = 0.5 * np.diff(edges)[:, None]
-    w = edges[:-1, None] + half * (nodes + 1.0)
-    return a * math.log(mode) - mode + math.log(float(np.sum(half * weights * np.exp(exponent(w)))))
+    steps = 0.5 * np.diff(edges)[:, None]
+    w = edges[:-1, None] + steps * (nodes + 1.0)
+    log_mode = _log_ratio(half, likeliest)
+    return a * log_mode - mode + math.log(float(np.sum(steps * weights * np.exp(exponent(w)))))
 
 
 def _halved(exponent: Callable[[Any], Any], end: float) -> float:

@@ -1,0 +1,67 @@
+"""The borders of the exact results: numbers at the ends of the floats, and input that they refuse.
+
+Second routes are mpmath's; each broken twin is the textbook's formula, whose digits are gone there.
+"""
+
+import math
+
+import mpmath as mp
+import numpy as np
+import pytest
+from scipy import special
+
+from theory import exchange_rate, noise
+
+X = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
+Y = np.array([0.3, 1.1, 2.4, 2.7, 4.5, 6.2])
+LINE = np.stack([X, np.ones(6)], axis=1)
+
+
+# --- numbers at the ends of the floats ------------------------------------------------------------
+
+
+def test_barrier_constant_of_any_shape() -> None:
+    """Both sides of where the series takes over, and up to the largest shapes; the difference of
+    two logarithms of gamma functions has no digit left at 1e16."""
+    shapes = [1e-300, 1e-9, 0.5, 3.0, 19.99, 20.0, 20.01, 35.5, 300.0, 1e5, 1e10, 1e15, 1e16, 1e300]
+    with mp.workdps(400):
+        wanted = [float(1 / mp.beta(mp.mpf(shape), mp.mpf(1) / 2)) if shape < 1e6 else float(
+            mp.sqrt(mp.mpf(shape) / mp.pi) * (1 - 1 / (8 * mp.mpf(shape)))) for shape in shapes]
+    found = exchange_rate.barrier_constant(shapes)
+    assert found == pytest.approx(wanted, rel=1e-14, abs=0)
+    assert exchange_rate.barrier_constant(1e16) == found[-2]
+    twin = math.exp(special.gammaln(1e16 + 0.5) - special.gammaln(1e16)) / math.sqrt(math.pi)
+    assert abs(twin / found[-2] - 1) > 0.5
+
+
+@pytest.mark.parametrize("excess", [1, 3, 98])
+def test_quantiles_of_the_noise_estimate_in_both_tails(excess: int) -> None:
+    """The quantile put back into mpmath's incomplete gamma function is the probability again; the
+    same from 1 - p is 0 for small p."""
+    for p in (1e-100, 1e-17, 1e-9, 0.3, 0.5, 0.7, 1 - 1e-9):
+        found = noise.estimate_quantile(p, excess)
+        with mp.workdps(40):
+            half = mp.mpf(excess) / 2
+            tail = mp.gammainc(half, 0, half * mp.mpf(found), regularized=True)
+            # What rounding the quantile does to 1 - p near one is not its error.
+            off = float((tail - p) / min(p, 1 - mp.mpf(p)))
+        assert off == pytest.approx(0.0, abs=1e-12 * excess)
+    assert noise.estimate_quantile(1e-17, 3) == pytest.approx(3.723e-12, rel=1e-3)
+    assert special.chdtri(excess, 1.0 - 1e-17) == 0.0
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [
+    (1e-300, 1e300), (1e-3, 1e3), (0.1, 0.1 * (1 + 1e-12)), (1e250, 1e300)])
+def test_log_uniform_noise_between_any_bounds(lowest: float, highest: float) -> None:
+    """An incomplete gamma function with 700 digits; the quotient of the first bounds is infinite,
+    that of two bounds side by side has four digits."""
+    found = noise.wide_box(LINE, Y, 1e307)
+    with mp.workdps(700):
+        nu, half = mp.mpf(2), mp.mpf(found.rss) / 2
+        # Gamma(2, a) - Gamma(2, b) in closed form.
+        a, b = half / mp.mpf(highest), half / mp.mpf(lowest)
+        mass = (1 + a) * mp.exp(-a) - (1 + b) * mp.exp(-b)
+        wanted = float(nu * mp.log(2 * mp.pi * half) + found.log_volume + found.log_det / 2
+                       + mp.log(mp.log(mp.mpf(highest) / mp.mpf(lowest))) - mp.log(mass))
+    assert noise.log_uniform(found, lowest, highest) == pytest.approx(wanted, rel=1e-12)
+    assert math.isinf(1e300 / 1e-300)
