@@ -10,11 +10,15 @@ import numpy as np
 import pytest
 from scipy import special
 
-from theory import exchange_rate, noise
+from theory import cases, energies, exchange_rate, noise, singular, targets
+from theory.choice import Question
+from theory.errors import DomainError
+from theory.evidence import LinearRegression
 
 X = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
 Y = np.array([0.3, 1.1, 2.4, 2.7, 4.5, 6.2])
 LINE = np.stack([X, np.ones(6)], axis=1)
+CASE = cases.straight_line()
 
 
 # --- numbers at the ends of the floats ------------------------------------------------------------
@@ -65,3 +69,65 @@ def test_log_uniform_noise_between_any_bounds(lowest: float, highest: float) -> 
                        + mp.log(mp.log(mp.mpf(highest) / mp.mpf(lowest))) - mp.log(mass))
     assert noise.log_uniform(found, lowest, highest) == pytest.approx(wanted, rel=1e-12)
     assert math.isinf(1e300 / 1e-300)
+
+
+# --- input that is refused ------------------------------------------------------------------------
+
+ZEROS = LinearRegression(np.zeros((3, 1)), [1.0, 2.0, 3.0])
+
+REFUSED = {
+    "text for a noise": (lambda: Question(9, 0, 1, 1, "a"), "assumed: received 'a'"),
+    "negative noise": (lambda: Question(9, 0, 1, 1, -1), "assumed: received -1"),
+    "three for two": (lambda: singular.normal_crossing([1, 2], [0, 0, 0]),
+                      r"prior_powers: received \[0.0, 0.0, 0.0\] for 2 powers"),
+    "no powers": (lambda: singular.normal_crossing([], []), "prior_powers: received .* for 0"),
+    "no parameters": (lambda: targets.random_walk_acceptance_of(np.zeros((0, 0)), 1.0),
+                      r"precision: received an array of shape \(0, 0\)"),
+    "no scatter": (lambda: energies.energy_score(ZEROS, 7.0, 10.0), "no parameter changes"),
+    "no freedom": (lambda: noise.WideBox(6, 6, 0.1, 1, 1), "points: received 6 for 6 parameters"),
+    "half a point": (lambda: noise.WideBox(6.5, 2, 0.1, 1, 1), "points: received 6.5"),
+    "negative squares": (lambda: noise.WideBox(6, 2, -1.0, 1, 1), "rss: received -1"),
+    "no squares": (lambda: noise.WideBox(6, 2, math.nan, 1, 1), "rss: received nan"),
+    "no volume": (lambda: noise.WideBox(6, 2, 1.0, -math.inf, 1), "log_volume: received -inf"),
+    "far too little noise": (lambda: noise.log_uniform(noise.WideBox(6, 2, 1e200, 1, 1), 1e-300,
+                                                       1e-200), "highest: received 1e-200"),
+    "ratios": (lambda: exchange_rate.power_law([1, 2], [2, 3, 4]),
+               r"shape and ratio: received arrays of shapes \(2,\) and \(3,\), expected one shape"),
+    "ratios, erfc": (lambda: exchange_rate.power_law_erfc([1, 2], [2, 3, 4]), "expected one shape"),
+    "ratios, linear": (lambda: exchange_rate.power_law_linear([1, 2], [2, 3, 4]), "one shape"),
+    "ratios, divergence": (lambda: exchange_rate.symmetrised_divergence([1, 2], [2, 3, 4]),
+                           "expected one shape"),
+    "ranges": (lambda: exchange_rate.barrier(1.0, [0.1, 0.2], [1, 2, 3]), "beta_min and beta_max"),
+    "range": (lambda: exchange_rate.barrier(1.0, 2.0, 1.0), "beta_max: received 1.0"),
+    "three of two": (lambda: CASE.log_likelihood([1.0, 2.0, 3.0]),
+                     r"theta: received an array of shape \(3,\), expected \(..., 2\): a, b"),
+    "text for theta": (lambda: CASE.log_likelihood("ab"), "theta: received 'ab'"),
+    "fewer than none": (lambda: CASE.prior_samples(-1), "n: received -1"),
+    "half a draw": (lambda: CASE.prior_samples(2.5), "n: received 2.5"),
+    "no seed": (lambda: CASE.prior_samples(2, -1), "seed: received -1"),
+    "more than all": (lambda: CASE.quantile(2), "p: received 2.0, expected a probability"),
+    "text for p": (lambda: CASE.quantile("a"), "p: received 'a'"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_it_is_refused_with_its_field(name: str) -> None:
+    call, pattern = REFUSED[name]
+    with pytest.raises(DomainError, match=pattern):
+        call()
+
+
+def test_what_fits_goes_through() -> None:
+    """The other side of each border: arrays of one shape, no draws, the ends of a quantile."""
+    assert exchange_rate.power_law([1, 2], [2, 3]) == pytest.approx(
+        [exchange_rate.power_law(1, 2), exchange_rate.power_law(2, 3)], rel=1e-15)
+    assert exchange_rate.barrier([[1.0], [2.0]], 0.1, [1, 2]).shape == (2, 2)
+    assert exchange_rate.barrier(1.0, 1e-300, 1e300) == pytest.approx(300 * math.log(10), rel=1e-14)
+    assert singular.normal_crossing([1, 2], 1) == singular.normal_crossing([1, 2], [1, 1])
+    assert CASE.prior_samples(0).shape == (0, 2)
+    assert CASE.log_likelihood(CASE.mean[None]).shape == (1,)
+    assert np.all(CASE.quantile(0.5) == pytest.approx(CASE.mean, rel=1e-9))
+    # A volume whose largest variance has no float: no walls, and no overflow.
+    vast = noise.WideBox(6, 1, 0.5, 160 * math.log(10), 1.0)
+    assert noise.wide_box(LINE[:, :1], Y, 1e160).largest_variance == math.inf
+    assert noise.empirical_bayes(vast)[0] == 0.1

@@ -180,6 +180,11 @@ def energy_score(problem: LinearRegression, mean: float, n_effective: float,
     float
         Standard normal, about, if the sampler is right.
 
+    Raises
+    ------
+    DomainError
+        If no parameter changes the energy.
+
     Examples
     --------
     >>> problem = LinearRegression([[1.0], [1.0]], [0.2, 0.4], prior_covariance=1e8)
@@ -189,4 +194,7 @@ def energy_score(problem: LinearRegression, mean: float, n_effective: float,
     b = positive_number("beta", beta)
     n = positive_number("n_effective", n_effective)
     error = math.sqrt(float(heat_capacity(problem, b)) / n) / b
+    if not error > 0.0:
+        raise DomainError("problem", "an energy that no parameter changes",
+                          "an energy that scatters: its mean is scored by that")
     return (float(finite("mean", mean, 0)) - float(mean_energy(problem, b))) / error

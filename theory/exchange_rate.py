@@ -100,7 +100,7 @@ def power_law(shape: ArrayLike, ratio: ArrayLike) -> Any:
     Raises
     ------
     DomainError
-        If shape <= 0 or ratio < 1.
+        If shape <= 0, ratio < 1, or the two are arrays of shapes that do not fit.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def power_law(shape: ArrayLike, ratio: ArrayLike) -> Any:
     """
     from scipy.special import betainc
 
-    power, r = _shape(shape), _ratio(ratio)
+    power, r = _shape_and_ratio(shape, ratio)
     return 2.0 * betainc(power, power, 1.0 / (1.0 + r))
 
 
@@ -132,7 +132,8 @@ def power_law_erfc(shape: ArrayLike, ratio: ArrayLike) -> Any:
     """
     from scipy.special import erfc
 
-    return erfc(0.5 * np.sqrt(_shape(shape) + 0.5) * np.log(_ratio(ratio)))
+    power, r = _shape_and_ratio(shape, ratio)
+    return erfc(0.5 * np.sqrt(power + 0.5) * np.log(r))
 
 
 def power_law_linear(shape: ArrayLike, ratio: ArrayLike) -> Any:
@@ -154,7 +155,8 @@ def power_law_linear(shape: ArrayLike, ratio: ArrayLike) -> Any:
     >>> round(float(power_law_linear(10, 1.5)), 3)
     0.119
     """
-    return 1.0 - barrier_constant(shape) * (_ratio(ratio) - 1.0)
+    power, r = _shape_and_ratio(shape, ratio)
+    return 1.0 - barrier_constant(power) * (r - 1.0)
 
 
 def barrier_constant(shape: ArrayLike) -> Any:
@@ -209,8 +211,16 @@ def barrier(shape: ArrayLike, beta_min: ArrayLike, beta_max: ArrayLike) -> Any:
     >>> float(barrier(1.0, 1.0, np.e**2))
     1.0
     """
-    lowest = positive("beta_min", beta_min)
-    return barrier_constant(shape) * np.log(_ratio(positive("beta_max", beta_max) / lowest))
+    power, lowest, highest = _together(shape=_shape(shape), beta_min=positive(
+        "beta_min", beta_min), beta_max=positive("beta_max", beta_max))
+    below = highest < lowest
+    if np.any(below):
+        raise DomainError("beta_max", str(highest[below].flat[0]),
+                          f"beta_min = {lowest[below].flat[0]} or more")
+    with np.errstate(over="ignore"):
+        ratio = highest / lowest
+    return barrier_constant(power) * np.where(np.isfinite(ratio), np.log(ratio), np.log(
+        highest) - np.log(lowest))[()]
 
 
 def symmetrised_divergence(shape: ArrayLike, ratio: ArrayLike) -> Any:
@@ -232,8 +242,8 @@ def symmetrised_divergence(shape: ArrayLike, ratio: ArrayLike) -> Any:
     >>> round(float(symmetrised_divergence(1.5, 2.5)), 12)
     1.35
     """
-    r = _ratio(ratio)
-    return _shape(shape) * (r - 1.0) ** 2 / r
+    power, r = _shape_and_ratio(shape, ratio)
+    return power * (r - 1.0) ** 2 / r
 
 
 def round_trip_rate(rejections: ArrayLike, reversible: bool = False) -> float:
@@ -337,8 +347,19 @@ def _shape(shape: ArrayLike) -> Array:
     return positive("shape", shape)
 
 
-def _ratio(ratio: ArrayLike) -> Array:
+def _shape_and_ratio(shape: ArrayLike, ratio: ArrayLike) -> list[Array]:
+    """Both checked, r >= 1, and of one shape."""
     r = finite("ratio", ratio, np.ndim(ratio))
     if np.any(r < 1.0):
         raise DomainError("ratio", str(r[r < 1.0].flat[0]), "beta2 / beta1 >= 1")
-    return r
+    return _together(shape=_shape(shape), ratio=r)
+
+
+def _together(**values: Array) -> list[Array]:
+    """Arrays of one shape, or numbers for all of them alike."""
+    try:
+        return list(np.broadcast_arrays(*values.values()))
+    except ValueError:
+        names = " and ".join(values)
+        shapes = " and ".join(str(value.shape) for value in values.values())
+        raise DomainError(names, f"arrays of shapes {shapes}", "one shape") from None

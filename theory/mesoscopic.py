@@ -183,7 +183,8 @@ class Question:
     Raises
     ------
     DomainError
-        If weight, half_width or noise is not positive.
+        If weight, half_width, noise or assumed is not positive, or the box narrower than 1e-150
+        posterior standard deviations.
 
     Examples
     --------
@@ -201,14 +202,14 @@ class Question:
     def __post_init__(self) -> None:
         for name in ("weight", "half_width", "noise"):
             positive_number(name, getattr(self, name))
+        if self.assumed is not None:
+            positive_number("assumed", self.assumed)
         shift = float(finite("offset", self.offset, 0)) * math.sqrt(self.weight) / self.noise
         squarable("offset", shift)
         narrow = self.half_width * math.sqrt(self.weight) / (self.assumed or self.noise)
         if narrow < 1e-150:
             raise DomainError("half_width", f"{narrow:.1g} posterior standard deviations",
                               "1e-150 or more", "choose other units")
-        if self.assumed is not None:
-            positive_number("assumed", self.assumed)
 
     @property
     def ratio(self) -> float:

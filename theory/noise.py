@@ -30,6 +30,7 @@ from theory.errors import (
     positive,
     positive_number,
     regression,
+    whole,
 )
 from theory.rounding import condition, error_bound, least_squares, residual, tell
 
@@ -200,6 +201,11 @@ class WideBox:
         ln det X^T X.
     largest, conditioned : float
         max |y| and the condition of the design: what rounding depends on.
+
+    Raises
+    ------
+    DomainError
+        For numbers that are not finite, rss <= 0, or no more points than parameters.
     """
 
     points: int
@@ -210,12 +216,24 @@ class WideBox:
     largest: float = 0.0
     conditioned: float = 1.0
 
+    def __post_init__(self) -> None:
+        for name in ("points", "parameters"):
+            whole(name, getattr(self, name), 1)
+        if self.excess < 1:
+            raise DomainError("points", f"{self.points} for {self.parameters} parameters",
+                              "more points than parameters")
+        positive_number("rss", self.rss)
+        for name in ("log_volume", "log_det"):
+            finite(name, getattr(self, name), 0)
+        positive_number("largest", self.largest, zero=True)
+
     @property
     def largest_variance(self) -> float:
         """The v up to which the box is, by its volume, eight posterior standard deviations wide
         for each parameter; beyond, its walls count."""
-        return math.exp(2 / self.parameters * (self.log_volume + 0.5 * self.log_det)
-                        - 2 * math.log(8))
+        logarithm = (2 / self.parameters * (self.log_volume + 0.5 * self.log_det)
+                     - 2 * math.log(8))
+        return math.exp(logarithm) if logarithm < 709.0 else math.inf
 
     @property
     def excess(self) -> int:

@@ -300,15 +300,22 @@ def normal_crossing(powers: ArrayLike, prior_powers: ArrayLike = 0.0) -> Learnin
     -------
     Learning
 
+    Raises
+    ------
+    DomainError
+        Without powers, for a power <= 0, or prior powers <= -1 or of another number.
+
     Examples
     --------
     >>> normal_crossing([1, 1])
     Learning(coefficient=0.5, multiplicity=2)
     """
     k = positive("powers", finite("powers", powers, 1))
-    h = np.broadcast_to(finite("prior_powers", prior_powers, np.ndim(prior_powers)), k.shape)
-    if not len(k) or np.any(h <= -1):
-        raise DomainError("prior_powers", str(h.tolist()), "numbers > -1, one for each power")
+    h = finite("prior_powers", prior_powers, np.ndim(prior_powers))
+    if not len(k) or h.shape not in ((), k.shape) or np.any(h <= -1):
+        raise DomainError("prior_powers", f"{h.tolist()} for {len(k)} powers",
+                          "numbers > -1, one for each power")
+    h = np.broadcast_to(h, k.shape)
     ratio = (h + 1) / (2 * k)
     least = float(ratio.min())
     return Learning(least, int(np.sum(np.isclose(ratio, least, rtol=1e-12))))

@@ -146,8 +146,10 @@ def random_walk_acceptance_of(precision: ArrayLike, step: float) -> float:
     """
     matrix = finite("precision", precision, 2)
     s = positive_number("step", step)
-    if matrix.shape[0] != matrix.shape[1] or not np.allclose(matrix, matrix.T, rtol=1e-10):
-        raise DomainError("precision", f"an array of shape {matrix.shape}", "a symmetric matrix")
+    if (not matrix.size or matrix.shape[0] != matrix.shape[1]
+            or not np.allclose(matrix, matrix.T, rtol=1e-10)):
+        raise DomainError("precision", f"an array of shape {matrix.shape}",
+                          "a symmetric matrix, one row for each parameter")
     w = np.linalg.eigvalsh(matrix)
     if w.min() <= 0.0:
         raise DomainError("precision", "a matrix that is not positive definite", "a precision")

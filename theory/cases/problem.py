@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import DomainError, ValidityWarning, positive
+from theory.errors import DomainError, ValidityWarning, finite, positive, whole
 
 Array = NDArray[np.float64]
 LOG_2PI = math.log(2 * math.pi)
@@ -205,6 +205,13 @@ class Case:
     bound: float = math.inf
     coldest: float = math.inf
 
+    def __post_init__(self) -> None:
+        """The callables, behind a check of what they are given."""
+        likelihood, quantile = self.log_likelihood, self.quantile
+        object.__setattr__(self, "log_likelihood", lambda theta: likelihood(self._theta(theta)))
+        if quantile is not None:
+            object.__setattr__(self, "quantile", lambda p: quantile(_probability(p)))
+
     @property
     def dimension(self) -> int:
         """Number of parameters."""
@@ -277,11 +284,24 @@ class Case:
 
     def prior_samples(self, n: int, seed: int = 0) -> Array:
         """n independent draws from the prior, (n, parameters)."""
+        whole("n", n, 0)
+        whole("seed", seed, 0)
         return self.prior_transform(np.random.default_rng(seed).random((n, self.dimension)))
 
     def _theta(self, theta: ArrayLike) -> Array:
-        t = np.asarray(theta, dtype=np.float64)
+        try:
+            t = np.asarray(theta, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DomainError("theta", repr(theta)[:60], "numbers") from None
         if t.ndim == 0 or t.shape[-1] != self.dimension:
             raise DomainError("theta", f"an array of shape {t.shape}",
                               f"(..., {self.dimension}): {', '.join(self.names)}")
         return t
+
+
+def _probability(p: Any) -> float:
+    """One number from 0 to 1."""
+    value = float(finite("p", p, 0))
+    if not 0.0 <= value <= 1.0:
+        raise DomainError("p", str(value), "a probability from 0 to 1")
+    return value
