@@ -8,9 +8,9 @@ import math
 import mpmath as mp
 import numpy as np
 import pytest
-from scipy import special
+from scipy import optimize, special
 
-from theory import cases, energies, exchange_rate, noise, singular, targets
+from theory import cases, choice, energies, exchange_rate, noise, singular, targets
 from theory.choice import Question
 from theory.errors import DomainError
 from theory.evidence import LinearRegression
@@ -131,3 +131,68 @@ def test_what_fits_goes_through() -> None:
     vast = noise.WideBox(6, 1, 0.5, 160 * math.log(10), 1.0)
     assert noise.wide_box(LINE[:, :1], Y, 1e160).largest_variance == math.inf
     assert noise.empirical_bayes(vast)[0] == 0.1
+
+
+# --- what the words say, by numbers ---------------------------------------------------------------
+
+
+def test_what_even_points_means() -> None:
+    """20,000 data sets of N* points, each fitted twice: the chance and the mean of F2 - F1 within 4
+    standard errors (6e-5 each), the median like the chance; that the means cross is caught."""
+    N, half_width = 20, 10.0
+    offset = math.sqrt(2 * (0.5 * math.log(N / (2 * math.pi)) + math.log(2 * half_width)) / N)
+    assert choice.even_points(offset, half_width, 1.0) == pytest.approx(N, rel=1e-12)
+    x = np.linspace(-1.0, 1.0, N)
+    both = np.stack([x, np.ones(N)], axis=1)
+    y = (both @ [0.7, offset])[:, None] + np.random.default_rng(11).normal(size=(N, 20_000))
+    rss = [np.linalg.lstsq(design, y, rcond=None)[1] for design in (both[:, :1], both)]
+    # Wide boxes; that of the slope is the same in both models.
+    difference = 0.5 * (rss[1] - rss[0]) + math.log(2 * half_width) + 0.5 * math.log(
+        N / (2 * math.pi))
+    error = difference.std() / math.sqrt(len(y[0]))
+    assert abs(difference.mean() + 0.5) < 4 * error < abs(difference.mean())
+    assert abs(np.mean(difference < 0) - 0.5) < 4 * 0.5 / math.sqrt(len(y[0]))
+    assert choice.probability_of_offset(Question(N, offset, half_width, 1.0)) == pytest.approx(
+        0.5 + special.ndtr(-2 * offset * math.sqrt(N)), rel=1e-12)
+
+
+def test_how_many_gaps_refuse_half() -> None:
+    """The gap that is refused half the time by root finding, against the barrier; and the barrier
+    over the number of gaps where that is large."""
+    factor = []
+    for shape in (0.5, 1.0, 3.0, 30.0, 1e4):
+        log_r = optimize.brentq(lambda u, k=shape: exchange_rate.power_law(k, math.exp(u)) - 0.5,
+                                1e-4, 5.0)
+        factor.append(1.0 / (log_r * exchange_rate.barrier_constant(shape)))
+        fine = 1e-3 / exchange_rate.barrier_constant(shape)
+        assert 1 - exchange_rate.power_law(shape, math.exp(fine)) == pytest.approx(1e-3, rel=2e-3)
+    assert factor == sorted(factor)
+    assert (factor[0], factor[-1]) == pytest.approx((1.78, 1.86), abs=0.005)
+    # 12.6 gaps at a barrier of 6.9, lambda = 1.
+    assert 6.9 * factor[1] == pytest.approx(12.6, abs=0.05)
+
+
+@pytest.mark.parametrize("reversible", [False, True])
+def test_round_trips_are_those_of_all_replicas(reversible: bool) -> None:
+    """64 ladders of 12 rungs, 2500 sweeps after 500, every swap refused in one of five: trips per
+    sweep, all replicas counted, within 4 standard errors (6e-5); one replica's are caught."""
+    g, ladders, rungs, rejected = np.random.default_rng(5), 64, 12, 0.2
+    rows = np.arange(ladders)
+    at = np.tile(np.arange(rungs), (ladders, 1))        # the replica on every rung
+    down = np.zeros((ladders, rungs), dtype=bool)       # replicas that were at the top last
+    trips = np.zeros(ladders)
+    for sweep in range(3000):
+        first = g.integers(2, size=ladders) if reversible else np.full(ladders, sweep % 2)
+        swap = g.random((ladders, rungs - 1)) > rejected
+        swap &= (np.arange(rungs - 1) % 2) == first[:, None]
+        for k in range(rungs - 1):
+            on = rows[swap[:, k]]
+            at[on, k], at[on, k + 1] = at[on, k + 1], at[on, k].copy()
+        down[rows, at[:, -1]] = True
+        back = down[rows, at[:, 0]]
+        down[rows, at[:, 0]] = False
+        trips += back * (sweep >= 500)
+    rate, error = trips.mean() / 2500, trips.std(ddof=1) / math.sqrt(ladders) / 2500
+    exact = exchange_rate.round_trip_rate([rejected] * (rungs - 1), reversible)
+    assert error < 0.01 * exact
+    assert abs(rate - exact) < 4 * error < abs(rate - exact / rungs)

@@ -310,7 +310,9 @@ def _beyond(threshold: float, delta: float) -> float:
 def even_points(offset: float, half_width: float, noise: float) -> float:
     """N*: the number of centred points at which an offset is as likely found as not.
 
-    The root of N b0^2 / s0^2 = c(N); the point where the two models' mean evidence crosses.
+    The root of N b0^2 / s0^2 = c(N): data without any noise would leave the models even.  With it
+    P = 1/2 + Q(2 sqrt c), and the median of F2 - F1 is 0 but for that; its mean is -1/2: noise is
+    worth half a nat to the second parameter.
 
     Parameters
     ----------

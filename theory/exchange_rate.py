@@ -194,6 +194,10 @@ def barrier_constant(shape: ArrayLike) -> Any:
 def barrier(shape: ArrayLike, beta_min: ArrayLike, beta_max: ArrayLike) -> Any:
     """Global communication barrier of a power law between two temperatures: c ln(ratio).
 
+    The sum of the rejection rates along a ladder whose gaps become ever smaller: n even gaps refuse
+    barrier / n each, once n is several times the barrier.  Half of all proposals are refused by
+    more gaps than that first order has it, 1.78 barrier for lambda = 1/2 to 1.86 for large lambda.
+
     Parameters
     ----------
     shape : float or array
@@ -204,7 +208,12 @@ def barrier(shape: ArrayLike, beta_min: ArrayLike, beta_max: ArrayLike) -> Any:
     Returns
     -------
     float or array
-        About the number of rungs at which half of all proposed exchanges are refused.
+        Refused exchanges, summed over the gaps.
+
+    Raises
+    ------
+    DomainError
+        If a number is not positive, beta_max < beta_min, or arrays do not fit.
 
     Examples
     --------
@@ -247,8 +256,9 @@ def symmetrised_divergence(shape: ArrayLike, ratio: ArrayLike) -> Any:
 
 
 def round_trip_rate(rejections: ArrayLike, reversible: bool = False) -> float:
-    """Round trips of one replica's index per sweep and replica, at best.
+    """Round trips of all replicas together per sweep, at best.
 
+    From the hottest rung to the coldest and back; each replica makes its share, one in N + 1.
     Assumes energies that are independent after every sweep (Syed et al. 2022): a ladder of N
     gaps with rejection rates rho makes 1 / (2 + 2 sum rho/(1-rho)) round trips with the
     alternating even/odd scheme, 1 / (2N + 2 sum rho/(1-rho)) with random pairing.
@@ -263,7 +273,7 @@ def round_trip_rate(rejections: ArrayLike, reversible: bool = False) -> float:
     Returns
     -------
     float
-        Round trips per sweep, summed over the replicas.
+        Round trips per sweep, summed over the N + 1 replicas.
 
     Examples
     --------
