@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from theory import cases, choice, energies, exchange_rate, noise, singular, targets
+from theory import cases, choice, criteria, energies, exchange_rate, noise, singular, targets
 from theory.choice import Question
 from theory.errors import DomainError
 from theory.evidence import LinearRegression
@@ -196,3 +196,21 @@ def test_round_trips_are_those_of_all_replicas(reversible: bool) -> None:
     exact = exchange_rate.round_trip_rate([rejected] * (rungs - 1), reversible)
     assert error < 0.01 * exact
     assert abs(rate - exact) < 4 * error < abs(rate - exact / rungs)
+
+
+def test_dic_under_a_prior_by_summation() -> None:
+    """Half of DIC is twice the mean energy less the energy of the mean, over the posterior on a
+    grid; p_D is less than the number of parameters, and DIC with that number is caught."""
+    x, s = np.array([0.0, 1.0, 2.0, 4.0]), np.array([0.5, 1.0, 0.7, 2.0])
+    y, design = np.array([0.3, 1.4, 1.9, 4.5]), np.stack([x, np.ones(4)], axis=1)
+    axes = np.linspace(-1.5, 3.0, 401), np.linspace(-3.0, 3.0, 401)
+    a, b = (axis.ravel() for axis in np.meshgrid(*axes))
+    U = 0.5 * sum(((v - a * u - b) / e) ** 2 for u, v, e in zip(x, y, s, strict=True))
+    weight = np.exp(-U - 0.5 * ((a - 0.4) ** 2 / 0.1 + (b - 0.4) ** 2 / 0.2))
+    weight /= weight.sum()
+    constant = float(np.sum(np.log(s * math.sqrt(2 * math.pi))))
+    at_mean = 0.5 * float(np.sum(((y - design @ [weight @ a, weight @ b]) / s) ** 2))
+    found = criteria.criteria(design, y, s, 0.4, [0.1, 0.2])
+    assert found.p_dic == pytest.approx(2 * (weight @ U - at_mean), rel=1e-9)
+    assert found.dic == pytest.approx(constant + 2 * float(weight @ U) - at_mean, rel=1e-9)
+    assert abs(found.dic - (constant + at_mean + 2)) > 0.5

@@ -397,7 +397,7 @@ def test_reduced_rank_in_the_corners_that_are_known() -> None:
         for N in range(1, 6):
             assert singular.reduced_rank(M, N, 1, 0) == singular.normal_crossing(
                 [1, 1], [M - 1, N - 1])
-            for H in range(min(M, N) + 2):
+            for H in range(M + N + 3):          # to where the hidden units no longer count
                 assert singular.reduced_rank(M, N, H, 0) == singular.reduced_rank(N, M, H, 0)
                 for r in range(1, min(M, N, H)):
                     rest = singular.reduced_rank(M - r, N - r, H - r, 0)
@@ -420,6 +420,36 @@ def test_reduced_rank_in_the_corners_that_are_known() -> None:
     assert slope[1] == pytest.approx(quoted.coefficient, abs=1e-4) and quoted.multiplicity == 1
     assert abs(slope[1] - 1.0) > 0.4
     assert singular.tanh_network(1) == singular.normal_crossing([1, 1])
+
+
+@pytest.mark.parametrize("N", [1, 2, 3, 5])
+@pytest.mark.parametrize("H", [2, 3, 4, 6, 8])
+def test_reduced_rank_of_two_inputs_by_quadrature(N: int, H: int) -> None:
+    """No truth, normal priors: the outputs integrated out, E det(1 + 2 c W)**(-N/2), W a Wishart
+    matrix of two by two and H degrees of freedom, its roots p and q.  With few outputs for the
+    hidden units every number of the matrix is free, NM/2; where the three sizes are balanced the
+    slope falls short of lambda by 1 / (ln c + const), m = 2."""
+    nodes, weights = np.polynomial.legendre.leggauss(6)
+    edges = np.linspace(-80.0, 5.0, 151)
+    half = 0.5 * np.diff(edges)[:, None]
+    t, w = (edges[:-1, None] + half * (nodes + 1)).ravel(), (half * weights).ravel()
+    e = np.exp(t)
+    apart = np.abs(e[:, None] - e)
+    L = np.array([30.0, 40.0, 50.0, 60.0])
+    F = []
+    for c in np.exp(L):
+        one = w * e ** (0.5 * (H - 1)) * np.exp(-e / 2) * (1 + 2 * c * e) ** (-0.5 * N)
+        F.append(-math.log(one @ apart @ one))
+    slope, quoted = np.diff(F) / 10.0, singular.reduced_rank(2, N, H, 0)
+    if quoted.multiplicity == 1:
+        assert slope[-1] == pytest.approx(quoted.coefficient, abs=1e-3)
+    else:
+        growth = np.diff(1 / (quoted.coefficient - slope)) / 10.0
+        assert growth == pytest.approx(1 / (quoted.multiplicity - 1), abs=0.01)
+    # Half the parameters, or half of what the matrix has, is another number somewhere.
+    if H > N + 2:
+        assert quoted == (N, 1)
+    assert abs(slope[-1] - 0.5 * H * (2 + N)) > 0.4
 
 
 def tanh_log_partition(n: Any, hidden: int, count: int = 60) -> np.ndarray:
