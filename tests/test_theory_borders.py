@@ -4,15 +4,29 @@ Second routes are mpmath's; each broken twin is the textbook's formula, whose di
 """
 
 import math
+import warnings
 
 import mpmath as mp
 import numpy as np
 import pytest
 from scipy import optimize, special
 
-from theory import cases, choice, criteria, energies, exchange_rate, noise, singular, targets
+from theory import (
+    box,
+    cases,
+    choice,
+    criteria,
+    energies,
+    evidence,
+    exchange_rate,
+    large_n,
+    noise,
+    singular,
+    targets,
+)
+from theory.box import BoxLine
 from theory.choice import Question
-from theory.errors import DomainError
+from theory.errors import DomainError, PrecisionWarning
 from theory.evidence import LinearRegression
 
 X = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
@@ -105,6 +119,12 @@ REFUSED = {
     "fewer than none": (lambda: CASE.prior_samples(-1), "n: received -1"),
     "half a draw": (lambda: CASE.prior_samples(2.5), "n: received 2.5"),
     "no seed": (lambda: CASE.prior_samples(2, -1), "seed: received -1"),
+    "noise without square": (lambda: evidence.free_energy_of_noise(
+        LinearRegression(LINE, Y), [1.0, 1e-300]), "noise: received 1e-300, expected 1e-145 of"),
+    "y without squares": (lambda: noise.wide_box(LINE, 1e200 * Y, 1.0),
+                          "y: received numbers of size 6e.200, .* choose other units"),
+    "y of no size": (lambda: noise.wide_box(LINE, 1e-200 * Y, 1.0), "y: received numbers of size"),
+    "design without squares": (lambda: noise.wide_box(1e200 * LINE, Y, 1.0), "design: .* units"),
     "more than all": (lambda: CASE.quantile(2), "p: received 2.0, expected a probability"),
     "text for p": (lambda: CASE.quantile("a"), "p: received 'a'"),
 }
@@ -196,6 +216,44 @@ def test_round_trips_are_those_of_all_replicas(reversible: bool) -> None:
     exact = exchange_rate.round_trip_rate([rejected] * (rungs - 1), reversible)
     assert error < 0.01 * exact
     assert abs(rate - exact) < 4 * error < abs(rate - exact / rungs)
+
+
+def test_entropy_of_any_noise() -> None:
+    """ln s by itself; the logarithm of s^2 is -inf below 1e-162."""
+    for s in (1e-300, 1e-200, 0.3, 1e200):
+        assert large_n.entropy_rate(s) == pytest.approx(0.5 + math.log(s) + 0.5 * math.log(
+            2 * math.pi), rel=1e-14)
+    problem = LinearRegression(LINE, Y)
+    for s in (1e-140, 0.3, 1e200):          # at high temperature the constant is all
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PrecisionWarning)
+            found = evidence.free_energy_of_noise(problem, s)
+            reduced = float(evidence.reduced_free_energy(problem, s**-2.0)) if s < 1 else 0.0
+        constant = 6 * (0.5 * math.log(2 * math.pi) + math.log(s))
+        assert found == pytest.approx(constant + reduced, rel=1e-12)
+
+
+@pytest.mark.parametrize("beta", [1e-100, 1e-20, 1e-9, 1e-5, 1e-4, 1e-3])
+def test_information_of_hot_rungs(beta: float) -> None:
+    """ln of the average of exp(-beta U) and <U> over slopes in (-1, 3) with many digits; with an
+    offset, the difference where it still has eight.  It has two at 1e-9 and none below."""
+    line = BoxLine(X, Y, 0.5, (-1, 3))
+    with mp.workdps(250 if beta < 1e-20 else 60):
+        S, a = mp.fsum(mp.mpf(x) ** 2 for x in X), mp.mpf(float(line.estimate[0]))
+        stiff = S / mp.mpf(0.25)
+
+        def average(power: int) -> mp.mpf:
+            return mp.quad(lambda t: (stiff * (t - a) ** 2 / 2) ** power * mp.exp(
+                -beta * stiff * (t - a) ** 2 / 2), mp.linspace(-1, 3, 5)) / 4
+
+        wanted = float(-mp.log(average(0)) - beta * average(1) / average(0))
+    assert box.information(line, beta) == pytest.approx(wanted, rel=1e-9, abs=0)
+    twin = float(box.reduced_free_energy(line, beta)) - beta * box.mean_energy(line, beta)
+    assert (abs(twin / wanted - 1) > 1e-3) == (beta <= 1e-9)
+    line = BoxLine(X, Y, 0.5, (-1, 3), (-2, 8))
+    if 1e-5 <= beta <= 1e-4:
+        plain = float(box.reduced_free_energy(line, beta)) - beta * box.mean_energy(line, beta)
+        assert plain < 1e-3 and box.information(line, beta) == pytest.approx(plain, rel=1e-8)
 
 
 def test_dic_under_a_prior_by_summation() -> None:

@@ -438,14 +438,18 @@ def free_energy_of_noise(problem: LinearRegression, noise: ArrayLike) -> Any:
     Raises
     ------
     DomainError
-        If the problem's noise differs between points, or the noise asked for is not positive.
+        If the problem's noise differs between points, or the noise asked for is not positive or
+        less than 1e-145 of the problem's.
     """
     reference = problem.noise[0]
     if np.any(problem.noise != reference):
         raise DomainError("problem.noise", "different values", "one noise level for all points")
     s = positive("noise", noise)
+    if np.min(s, initial=np.inf) < 1e-145 * reference:
+        raise DomainError("noise", str(np.min(s)), f"1e-145 of the problem's {reference:g} or more",
+                          "choose other units")
     betas = (reference / s) ** 2
-    constant = 0.5 * len(problem.y) * np.log(2 * np.pi * s**2)
+    constant = len(problem.y) * (0.5 * math.log(2 * math.pi) + np.log(s))
     tell("free_energy_of_noise", _error_bound(problem, betas, float(
         np.max(np.abs(constant), initial=0.0))))
     return constant - np.real(log_partition(problem, betas))

@@ -172,4 +172,4 @@ def entropy_rate(noise: float) -> float:
     1.4189385332
     """
     s = positive_number("noise", noise)
-    return float(0.5 * np.log(2 * np.pi * np.e * s**2))
+    return 0.5 * math.log(2 * math.pi * math.e) + math.log(s)

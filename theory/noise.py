@@ -258,7 +258,8 @@ def wide_box(design: ArrayLike, y: ArrayLike, volume: float) -> WideBox:
     Raises
     ------
     DomainError
-        For shapes that do not fit, dependent columns, a perfect fit, or N <= K.
+        For shapes that do not fit, dependent columns, a perfect fit, N <= K, or numbers whose
+        squares have no float.
 
     Examples
     --------
@@ -270,6 +271,11 @@ def wide_box(design: ArrayLike, y: ArrayLike, volume: float) -> WideBox:
     if K >= N:
         raise DomainError("design", f"{N} points and {K} parameters",
                           "more points than parameters: the noise is estimated from the rest")
+    for field, values in (("design", X), ("y", data)):
+        largest = float(np.max(np.abs(values)))
+        if largest and not 1e-145 < largest < 1e145:
+            raise DomainError(field, f"numbers of size {largest:.1g}", "sizes from 1e-145 to 1e145",
+                              "choose other units")
     rest = residual(X, data, least_squares(X, data))
     Q, R = np.linalg.qr(X)
     rest = rest - Q @ (Q.T @ rest)
