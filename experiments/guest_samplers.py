@@ -229,9 +229,18 @@ def _surely_wrong(result: Result, i: int, tests: int) -> bool:
     return bool(not p >= 0.01 / tests)
 
 
+def _signed(nats: float) -> str:
+    return f"{nats:+.2f}".replace("-0.00", "0.00").replace("+0.00", "0.00")
+
+
+def _counted(evaluations: float) -> str:
+    """Three digits at most: 5k, 512k, 8.3M."""
+    return (f"{evaluations / 1e3:.0f}k" if evaluations < 999_500 else f"{evaluations / 1e6:.1f}M")
+
+
 @styled
 def draw(result: Result) -> dict[str, Any]:
-    """The table sampler by case as three coloured grids, and ours on all cases."""
+    """The table sampler by case as four coloured grids, and ours on all cases."""
     from matplotlib.colors import LogNorm, SymLogNorm
 
     from experiments.figures import BLUE, GREEN, RED, label_panels, panels
@@ -245,21 +254,22 @@ def draw(result: Result) -> dict[str, Any]:
         return np.array([[values[where[s, c]] if (s, c) in where else math.nan for s in samplers]
                          for c in cases])
 
-    figure, axes = panels(1, 3, 9.6, 0.34 * len(cases) + 1.6)
-    for ax, values, title, norm, colors, digits in (
+    figure, axes = panels(2, 2, 8.0, 0.5 * len(cases) + 2.6)
+    for ax, values, title, norm, colors, words in (
             (axes[0, 0], grid(result.bias), "bias of ln Z (nats)",
-             SymLogNorm(0.03, vmin=-3, vmax=3), "RdBu_r", "+.2f"),
+             SymLogNorm(0.03, vmin=-3, vmax=3), "RdBu_r", _signed),
             (axes[0, 1], grid(result.score_sd), "rms of z of ln Z", LogNorm(0.2, 5), "RdBu_r",
-             ".1f"),
-            (axes[0, 2], grid(result.seconds), "CPU seconds a run", LogNorm(0.05, 50), "YlGn",
-             ".1f")):
+             "{:.1f}".format),
+            (axes[1, 0], grid(result.seconds), "CPU seconds a run", LogNorm(0.05, 50), "YlGn",
+             "{:.1f}".format),
+            (axes[1, 1], grid(result.evaluations), "likelihood evaluations a run",
+             LogNorm(3e3, 3e7), "YlGn", _counted)):
         ax.imshow(values, norm=norm, cmap=colors, aspect="auto")
         for row, column in np.ndindex(values.shape):
             i = where.get((samplers[column], cases[row]))
             number = values[row, column]
-            text = "" if i is None else "–" if math.isnan(number) else f"{number:{digits}}".replace(
-                "-0.00", "0.00").replace("+0.00", "0.00")
-            accused = i is not None and ax is not axes[0, 2] and not _right(result, i)
+            text = "" if i is None else "–" if math.isnan(number) else words(float(number))
+            accused = i is not None and ax in axes[0] and not _right(result, i)
             depth = 0.5 if math.isnan(number) else float(norm(number))
             dark = depth > 0.85 or (depth < 0.15 and colors == "RdBu_r")
             ax.text(column, row, text, ha="center", va="center", fontsize=7,
@@ -268,7 +278,7 @@ def draw(result: Result) -> dict[str, Any]:
         ax.set(title=title, xticks=range(len(samplers)), yticks=range(len(cases)),
                xlabel="sampler")
         ax.set_xticklabels(samplers, rotation=45, ha="right")
-        ax.set_yticklabels(cases if ax is axes[0, 0] else [])
+        ax.set_yticklabels(cases if ax in axes[:, 0] else [])
         ax.spines[:].set_visible(False)
     label_panels(axes)
     ours = [i for i, sampler in enumerate(result.sampler) if sampler == "ours"]

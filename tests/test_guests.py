@@ -144,6 +144,28 @@ def test_the_stored_campaign_supports_its_claims_and_draws(name: str, tmp_path: 
     assert len({c for s, c in zip(result.sampler, result.case, strict=True) if s == "emcee"}) >= 12
 
 
+def test_the_evaluations_are_shown() -> None:
+    """The fourth panel holds what is stored, for every pair that it has, and follows it."""
+    result = results.load("guest_samplers")
+
+    def shown(stored: guest_samplers.Result) -> dict[tuple[str, str], str]:
+        ax = guest_samplers.draw(stored)["guest_samplers"].axes[3]
+        assert ax.get_title(loc="left") == "(d) likelihood evaluations a run"
+        samplers, rows = ([label.get_text() for label in labels] for labels in (
+            ax.get_xticklabels(), ax.figure.axes[2].get_yticklabels()))
+        return {(samplers[round(text.get_position()[0])], rows[round(text.get_position()[1])]):
+                text.get_text() for text in ax.texts if text.get_text()}
+
+    found = shown(result)
+    pairs = list(zip(result.sampler, result.case, strict=True))
+    assert set(pairs) >= set(found) and len(found) == sum(
+        result.case.count(case) > 1 for case in result.case)
+    for pair, text in found.items():
+        number = float(text[:-1]) * {"k": 1e3, "M": 1e6}[text[-1]]
+        assert number == pytest.approx(result.evaluations[pairs.index(pair)], rel=0.06, abs=500)
+    assert shown(replace(result, evaluations=2 * result.evaluations)) != found
+
+
 def test_the_campaigns_claim_can_fail() -> None:
     """Broken twins: on the line, unflagged, ln Z of ours off by 1.5 of its scatter, or an error bar
     a third as large.  Among 64 tests one of p = 0.001 accuses nobody."""

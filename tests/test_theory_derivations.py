@@ -6,6 +6,8 @@ choice have their tests beside their numbers.
 """
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import mpmath as mp
@@ -16,6 +18,8 @@ from scipy import integrate, stats
 
 from theory import choice, criteria, derivations, exchange_rate, joint, noise, singular, targets
 from theory.errors import DomainError
+
+BOOK = Path(__file__).resolve().parent.parent / "book"
 
 
 def at(expression: Any, **values: Any) -> float:
@@ -32,6 +36,18 @@ def test_every_derivation_is_typeset(source: str) -> None:
     for name, text in typeset.items():
         assert steps[name].free_symbols or name == "constant", name
         assert text.count("{") == text.count("}") and "**" not in text and "sqrt(" not in text
+
+
+@pytest.mark.parametrize("module", derivations.MODULES)
+def test_the_book_prints_every_derivation(module: str) -> None:
+    """A page typesets a step of the module; of one that does not exist none does."""
+    pages = [page.read_text() for page in BOOK.glob("*.md")]
+
+    def printed(name: str) -> bool:
+        call = rf"(latex|formula)\(\"{name}\"|\b{name}\.derivation\(\)"
+        return any(re.search(call, page) for page in pages)
+
+    assert printed(module) and not printed(module + "_of_nothing")
 
 
 def test_what_has_no_derivation_is_refused() -> None:
