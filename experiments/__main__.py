@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = Parser(
         prog="bayesmeas", description="Which model, with what certainty?",
-        epilog="fit, resume and show have their own help: bayesmeas fit --help")
+        epilog="Every verb has its own help (bayesmeas fit --help); --version prints the version.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB",
                                   parser_class=Parser)
     for verb, text in (("fit", "fit a measured curve and choose the number of components"),
@@ -339,11 +339,12 @@ class _Progress:
         say(f"\r{line[:100]:<100}" if live else f"{line}\n", sys.stderr)
 
     def _left(self) -> str:
-        """Expected seconds of what is left, times how this machine compared so far."""
+        """Expected seconds of what is left, times how this machine compared so far: counted as
+        equal for the first minute, in which much is compiling."""
         everything = sum(self.expected.values())
         spent = time.monotonic() - self.begin
         within = min(time.monotonic() - self.started, 0.95 * self.expected[self.name])
-        pace = spent / (self.done + within) if self.done + within > 5.0 else 1.0
+        pace = (spent + 60.0) / (self.done + within + 60.0)
         left = max(everything - self.done - within, 0.0) * pace
         return f"about {left:.0f} s left in all" if left < 100 else (
             f"about {left / 60:.0f} min left in all")

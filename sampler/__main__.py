@@ -179,6 +179,7 @@ def _fit(options: argparse.Namespace) -> int:
     shapes = _shapes(options)
     changes = _priors(options.prior)
     noise, noise_change = _noise(options.noise, changes)
+    _positive_where_needed(options.prior, noise_change)
     data = read_data(options.file, noise, x=options.x, y=options.y, sigma=options.sigma,
                      range=bounds)
     if noise_change and data.noise_prior is not None and data.noise_name not in noise_change:
@@ -187,7 +188,8 @@ def _fit(options: argparse.Namespace) -> int:
     _check_run_options(options)
     models = {label: _model(options, data, shape, K, changes)
               for label, shape, K in _labels(shapes, Ks)}
-    _known_priors(models.values(), changes)
+    _known_priors(models.values(), changes, data.noise_name)
+    _positive_where_needed(options.prior, changes)
     folder = _folder(options)
     head = f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}"
     say("\n  ".join([head, *data.notes]) + "\n", sys.stdout)
@@ -280,6 +282,7 @@ def _resume(options: argparse.Namespace) -> int:
         raise InputError("--sweeps", str(options.sweeps), "a whole number of 1 or more")
     if target.suffix != ".npz" or target.is_dir():
         raise InputError("--out", repr(str(target)), "the name of a file that ends in .npz")
+    _can_be_written(target.parent)
     from sampler.exchange import resume
 
     with _Progress(Path(options.run).name) as progress:
@@ -413,7 +416,7 @@ def _range(text: str | None) -> tuple[float, float] | None:
 
 def _shapes(options: argparse.Namespace) -> list[str]:
     known = INSTRUMENTS[options.instrument]
-    shapes = options.shape.split(",") if options.shape else [known[0]]
+    shapes = [known[0]] if options.shape is None else options.shape.split(",")
     for shape in shapes:
         if shape not in known:
             raise InputError("--shape", repr(shape),
@@ -439,10 +442,16 @@ def _priors(texts: list[str]) -> dict[str, Any]:
         if name in changes:
             raise InputError(f"--prior {name}", "given twice", "each name once")
         changes[name] = from_text(prior, f"--prior {name}")
-        if POSITIVE.fullmatch(name) and not _positive(changes[name]):
-            raise InputError(f"--prior {name}", prior, "a prior on positive values",
-                             "let it begin above 0, such as Uniform(0.1,2)")
     return changes
+
+
+def _positive_where_needed(texts: list[str], changes: dict[str, Any]) -> None:
+    for name in changes:
+        if POSITIVE.fullmatch(name) and not _positive(changes[name]):
+            text = next(t for t in texts if t.partition("=")[0].strip() == name)
+            raise InputError(f"--prior {name}", text.partition("=")[2].strip(),
+                             "a prior on positive values",
+                             "let it begin above 0, such as Uniform(0.1,2)")
 
 
 def _positive(prior: Any) -> bool:
@@ -517,7 +526,7 @@ def _model(options: argparse.Namespace, data: Any, shape: str, K: int,
     return model.with_priors(mine)
 
 
-def _known_priors(models: Iterable[Any], changes: dict[str, Any]) -> None:
+def _known_priors(models: Iterable[Any], changes: dict[str, Any], noise: str) -> None:
     """Refuse a prior that none of the models has a use for."""
     models = list(models)
     for name in changes:
@@ -526,8 +535,8 @@ def _known_priors(models: Iterable[Any], changes: dict[str, Any]) -> None:
             numbered = any(c.isdigit() for c in name)
             shown = known if numbered else dict.fromkeys(
                 re.sub(r"\d+_", "_", n, count=1) for n in known)
-            raise InputError("--prior", name,
-                             f"a parameter of the models asked for: {', '.join(shown)}")
+            raise InputError("--prior", name, "a parameter of the models asked for: "
+                             + ", ".join([*shown, *([noise] if noise else [])]))
 
 
 def _concerns(model: Any, name: str) -> bool:
@@ -537,6 +546,19 @@ def _concerns(model: Any, name: str) -> bool:
     except InputError:
         return False
     return True
+
+
+def _can_be_written(folder: Path) -> None:
+    """Known before anything is counted, not after."""
+    import tempfile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError("--out", str(folder), "a folder that can be written",
+                         str(error.strerror)) from None
 
 
 def _folder(options: argparse.Namespace) -> Path:

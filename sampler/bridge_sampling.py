@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from sampler import philox
 from sampler.cube import from_logit, log_normal_mass, log_prior, normal_between, to_logit
 from sampler.data import POISSON
-from sampler.evidence import bennett_gap
+from sampler.evidence import NO_OVERLAP, bennett_gap
 from sampler.exchange import Run, buffers
 from sampler.kernels.problem import LINEAR, aligned_zeros, lower
 from sampler.labels import Group, exchangeable, fold
@@ -41,10 +41,13 @@ from sampler.priors import Bernoulli, Gamma, Normal, log_density, support
 from sampler.series import autocorrelation_time
 
 Array = NDArray[np.float64]
-PARTS = 10            # most parts of the fitted density
+PARTS = 20            # most parts of the fitted density
 FITTED = 3000         # draws that are fitted
 EVALUATED = 8000      # draws at which the two densities are compared, each way
-DRAWN = 16000         # draws of q, each way
+DRAWN = 16000         # draws of q, each way, to begin with
+MOST_DRAWN = 128_000  # ... and where they pay: down to
+ENOUGH = 0.01         # nats, or until
+GAIN = 0.9            # is the least factor by which twice as many lower the variance
 FAR = 9.0             # nats of ln p/q above its median: the fitted density misses that place
 FREEDOM = 3           # four half-bridges
 FEWEST = 200          # draws in all below which nothing is fitted
@@ -78,7 +81,8 @@ def bridge(run: Run) -> Bridge | None:
     -------
     Bridge or None
         None where there is nothing to fit: no free parameters, parameters that only take the
-        values 0 and 1, or too few draws.
+        values 0 and 1, or too few draws; and where the fitted density and the posterior have
+        nothing in common.
 
     Examples
     --------
@@ -105,6 +109,8 @@ def _bridge(run: Run) -> Bridge | None:
     results = [_one_way(target, first, second, 0), _one_way(target, second, first, 1)]
     log_z = np.array([r.log_ratio for r in results])
     within = 0.5 * math.sqrt(sum(r.variance for r in results))
+    if not math.isfinite(within):
+        return None
     half = np.array([r.half_bridges for r in results])
     between = float(half.std(ddof=1)) / math.sqrt(half.size)
     return Bridge(posterior.constant - float(log_z.mean()), max(within, between), within, between,
@@ -136,6 +142,10 @@ def _one_way(target: _Target, fitted: Array, evaluated: Array, way: int) -> _One
     at_p = target.log_weights(theta.reshape(-1, theta.shape[2]), q, way).reshape(theta.shape[:2])
     at_q = target.log_weights_drawn(q, DRAWN, way)
     log_ratio, variance = meng_wong(at_p, at_q)
+    before = math.inf
+    while ENOUGH**2 < variance < GAIN * before and len(at_q) < MOST_DRAWN:
+        at_q = np.append(at_q, target.log_weights_drawn(q, len(at_q), way, len(at_q)))
+        before, (log_ratio, variance) = variance, meng_wong(at_p, at_q)
     halves = [meng_wong(p, w)[0] for p, w in zip(_halves(at_p[..., None]),
                                                  np.array_split(at_q, 2), strict=True)]
     weight = np.exp(at_q - at_q.max())
@@ -163,7 +173,8 @@ def meng_wong(at_p: Array, at_q: Array) -> tuple[float, float]:
     Returns
     -------
     log_ratio, variance
-        The variance counts the correlation of the bridge function in time.
+        The variance counts the correlation of the bridge function in time; it is infinite where
+        no draw of either comes near those of the other.
 
     Examples
     --------
@@ -185,6 +196,8 @@ def meng_wong(at_p: Array, at_q: Array) -> tuple[float, float]:
     x = bennett_gap(series, at_q[None], middle - log_odds, log_odds)
     log_ratio = x + log_odds
     p, q = expit(x - series), expit(at_q - x)
+    if min(p.mean(), q.mean()) < NO_OVERLAP:
+        return log_ratio, math.inf
     slope = 2.0 - float((p**2).mean()) / float(p.mean()) - float((q**2).mean()) / float(q.mean())
     variance_p = float(p.var()) * autocorrelation_time(p) / p.size / float(p.mean()) ** 2
     variance_q = float(q.var()) / q.size / float(q.mean()) ** 2
@@ -222,10 +235,10 @@ class _Target:
             theta[:, p] = from_logit(self.priors[p], t[:, k])
         return theta
 
-    def _uniform(self, count: int, width: int, way: int, purpose: int) -> Array:
+    def _uniform(self, count: int, width: int, way: int, purpose: int, first: int = 0) -> Array:
         """(count, width) numbers of the polish stream; a purpose never shares another's."""
         key = philox.stream_key(self.seed, philox.POLISH, way)
-        pairs = philox.uniforms(np.arange(count)[:, None], purpose,
+        pairs = philox.uniforms(np.arange(first, first + count)[:, None], purpose,
                                 np.arange((width + 1) // 2)[None, :], key)
         return np.concatenate(pairs, axis=1)[:, :width]
 
@@ -241,11 +254,12 @@ class _Target:
         """ln p/q at draws of the posterior, theta (n, P)."""
         theta = fold(self.groups, theta)
         t = self._logit(theta)
-        return np.asarray(self._log_p(theta, t, way, given=True) - q.log_density(t))
+        return np.asarray(self._log_p(theta, t, way) - q.log_density(t))
 
-    def log_weights_drawn(self, q: Mixture, count: int, way: int) -> Array:
-        """ln p/q at draws of q, array (count,); -inf where the components are out of order."""
-        t, hot = q.draw(self._uniform(count, 2 * len(self.kept) + 4, way, _DRAWS))
+    def log_weights_drawn(self, q: Mixture, count: int, way: int, first: int = 0) -> Array:
+        """ln p/q at the draws of q from number ``first`` on, array (count,); -inf where the
+        components are out of order."""
+        t, hot = q.draw(self._uniform(count, 2 * len(self.kept) + 4, way, _DRAWS, first))
         theta = self._theta(t)
         theta[hot] = self._sorted(theta[hot])
         t[hot] = self._logit(theta[hot])
@@ -253,7 +267,7 @@ class _Target:
         for region in self.regions:
             inside &= np.all(np.diff(theta[:, list(region)], axis=1) > 0.0, axis=1)
         out = np.full(count, -np.inf)
-        out[inside] = (self._log_p(theta[inside], t[inside], way, given=False)
+        out[inside] = (self._log_p(theta[inside], t[inside], way, first)
                        - q.log_density(t[inside]))
         return out
 
@@ -266,12 +280,13 @@ class _Target:
                 theta[:, list(region)] = np.sort(theta[:, list(region)], axis=1)
         return theta
 
-    def _log_p(self, theta: Array, t: Array, way: int, given: bool) -> Array:
-        """ln of prior times likelihood in the logit coordinate, of one ordering."""
+    def _log_p(self, theta: Array, t: Array, way: int, first: int | None = None) -> Array:
+        """ln of prior times likelihood in the logit coordinate, of one ordering; ``first`` is the
+        number of the first draw of q, None for draws of the posterior."""
         log_p = log_prior(t).sum(axis=1) + self.log_orderings
         if not self.linear:
             return np.asarray(log_p - self._energies(theta))
-        return np.asarray(log_p + self._log_integral(theta, way, given))
+        return np.asarray(log_p + self._log_integral(theta, way, first))
 
     # -- energies and amplitudes ------------------------------------------------------------------
 
@@ -286,7 +301,7 @@ class _Target:
         cpu.energies(self.problem, *self._buffers, np.ascontiguousarray(theta), out)
         return out
 
-    def _log_integral(self, theta: Array, way: int, given: bool) -> Array:
+    def _log_integral(self, theta: Array, way: int, first: int | None) -> Array:
         """ln of an unbiased estimate of the integral over the amplitudes, from two draws of
         them; at a draw of the posterior one of the two is the posterior's own."""
         from sampler.kernels import cpu
@@ -298,8 +313,9 @@ class _Target:
                        aligned_zeros((K, int(self.problem.padded.max()))), offset, pull, precision)
         priors = [self.priors[p] for p in self.linear]
         proposal = _conditional(priors, pull, precision)
-        uniform = self._uniform(n, 2 * K, way, _KEPT if given else _AMPLITUDES)
-        draws = [theta[:, self.linear] if given else proposal.draw(uniform[:, :K]),
+        uniform = self._uniform(n, 2 * K, way, *((_KEPT, 0) if first is None
+                                                 else (_AMPLITUDES, first)))
+        draws = [theta[:, self.linear] if first is None else proposal.draw(uniform[:, :K]),
                  proposal.draw(uniform[:, K:])]
         logs = []
         for h in draws:

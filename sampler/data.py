@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -188,6 +188,10 @@ def _column(values: Any, field: str) -> Array:
     if len(bad):
         raise InputError(f"{field}[{bad[0]}]", f"{out[bad[0]]:g}", f"at most {LARGEST:g} in size",
                          "use other units: squares of larger numbers are infinite")
+    size = float(np.abs(out).max())
+    if 0.0 < size < 1.0 / LARGEST:
+        raise InputError(field, f"{size:g} at most", f"values of {1.0 / LARGEST:g} or more in size",
+                         "use other units: squares of smaller numbers are zero")
     return _frozen(out)
 
 
@@ -201,16 +205,23 @@ def _one(value: Any, field: str) -> float:
 def _deviations(values: Any, points: int, field: str) -> Array:
     if np.ndim(values) == 0:
         value = np.full(points, _one(values, field))
-        if not value[0] > 0.0:
-            raise InputError(field, f"{value[0]:g}", "a standard deviation > 0")
+        _usable(value[:1], lambda _: field)
         return _frozen(value)
     out = _column(values, field)
     if len(out) != points:
         raise InputError(field, f"{len(out)} values", f"one, or as many as x, {points}")
-    bad = np.flatnonzero(out <= 0.0)
-    if len(bad):
-        raise InputError(f"{field}[{bad[0]}]", f"{out[bad[0]]:g}", "a standard deviation > 0")
+    _usable(out, lambda i: f"{field}[{i}]")
     return out
+
+
+def _usable(deviations: Array, name: Callable[[int], str]) -> None:
+    bad = np.flatnonzero(deviations <= 0.0)
+    if len(bad):
+        raise InputError(name(bad[0]), f"{deviations[bad[0]]:g}", "a standard deviation > 0")
+    bad = np.flatnonzero(deviations < 1.0 / LARGEST)
+    if len(bad):
+        raise InputError(name(bad[0]), f"{deviations[bad[0]]:g}", f"at least {1.0 / LARGEST:g}",
+                         "use other units: squares of smaller numbers are zero")
 
 
 def _noise_range(y: Array) -> LogUniform:

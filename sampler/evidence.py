@@ -8,12 +8,14 @@ Between neighbouring rungs three estimators share the same samples:
 
 The error of BAR: neighbouring pairs share draws and slow modes, so pair errors must not be added
 in quadrature.  The linearised influence of each sweep is summed over all pairs *first*; the error
-is the larger of the autocorrelation estimate (Geyer, Stat. Sci. 7 (1992) 473) and the spread of
-blocks of whole sweeps, two in each chain.  The larger of two is a cautious error bar, so its
-intervals use the law of Z / max(1, sqrt(chi2_nu / nu)) instead of a normal.
+is the largest of three estimates: by its autocorrelation (Geyer, Stat. Sci. 7 (1992) 473), by what
+each replica carried through the ladder, and by the spread of blocks of whole sweeps, two in each
+chain.  The largest of several is a cautious error bar, so its intervals use the law of
+Z / max(1, sqrt(chi2_nu / nu)) instead of a normal.
 
 The value reported is that of the bridge (`sampler.bridge_sampling`) where it was made and agrees
-with BAR; both are kept, with their errors.  Where they disagree the run is not trusted.
+with BAR; both are kept, with their errors.  Where they disagree the run is not trusted, and the
+error of what is reported covers both.
 """
 
 from __future__ import annotations
@@ -30,11 +32,12 @@ from numpy.typing import NDArray
 
 from sampler.errors import InputError
 from sampler.exchange import Run
-from sampler.series import series_errors
+from sampler.series import block_count, series_errors
 
 Array = NDArray[np.float64]
 NO_OVERLAP = 1e-100    # mean Fermi weight below which two rungs never met
 APART = 3.0            # joint errors between bridge and BAR beyond which neither is believed
+ONE_SIGMA = math.erf(math.sqrt(0.5))
 NAMES = {"bridge": "bridge", "bar": "BAR", "exact": "exact"}
 
 
@@ -58,7 +61,7 @@ class FreeEnergy:
     interval95: tuple[float, float]  # holds the truth in 95 % of runs (nats)
     estimator: str                   # "bridge", "bar", or "exact" where nothing is sampled
     constant: float                  # the untempered constant in F (nats)
-    within: float                    # error of the value by autocorrelation
+    within: float                    # error by autocorrelation and, of BAR, by replica
     between: float                   # error of the value by the spread of parts of the run
     freedom: int                     # number of those parts minus 1 (nu); 0 if exact
     forward: float                   # stepping stone, colder from hotter: exp(-F) unbiased for Z
@@ -112,7 +115,7 @@ class AlongLadder:
 
 def free_energy(run: Run) -> FreeEnergy:
     """The free energy of a run, pooled over its chains: by the bridge where it can be made and
-    agrees with BAR, else by BAR.
+    agrees with BAR, else by BAR, with an error that covers both where they disagree.
 
     Parameters
     ----------
@@ -154,7 +157,8 @@ def _free_energy(run: Run) -> FreeEnergy:
 
     sums = summed(run)
     bar = sums.gap + constant
-    errors = series_errors(sums.influence)
+    within, between, freedom = series_errors(sums.influence)
+    errors = max(within, sums.by_replica), between, freedom
     by_bar = _estimate(bar, *errors, "bar", sums, constant)
     found = bridge(run)
     if found is None:
@@ -164,14 +168,18 @@ def _free_energy(run: Run) -> FreeEnergy:
                           bridge_error=found.error)
     if by_bridge.apart <= APART:
         return by_bridge
-    return replace(by_bar, bridge=found.value, bridge_error=found.error)
+    # One of the two is wrong, and the run cannot tell which: the error covers both.
+    error = max(by_bar.error, abs(found.value - bar))
+    return replace(by_bar, error=error, bridge=found.value, bridge_error=found.error,
+                   interval68=_interval(bar, error, ONE_SIGMA, by_bar.freedom),
+                   interval95=_interval(bar, error, 0.95, by_bar.freedom))
 
 
 def _estimate(value: float, within: float, between: float, freedom: int, estimator: str,
               sums: Sums, constant: float, **more: Any) -> FreeEnergy:
     error = max(within, between)
     return FreeEnergy(
-        value, error, _interval(value, error, math.erf(math.sqrt(0.5)), freedom),
+        value, error, _interval(value, error, ONE_SIGMA, freedom),
         _interval(value, error, 0.95, freedom), estimator, constant, within, between, freedom,
         sums.forward + constant, sums.reverse + constant, sums.gap + constant,
         **{"bar_error": error, **more})
@@ -239,8 +247,14 @@ class _Pair:
     gap: float         # F~ of the colder rung minus F~ of the hotter, by BAR
     forward: float
     reverse: float
-    influence: Array   # (chains, sweeps) of the gap
+    hot: Array         # (chains, sweeps) what each sweep of the hotter rung adds to the gap's error
+    cold: Array        # ... of the colder rung
     difference: Array  # (chains, sweeps) of forward minus reverse
+
+    @property
+    def influence(self) -> Array:
+        """Of the gap; its mean is the linearised error."""
+        return self.hot + self.cold
 
 
 def pairs(run: Run) -> Iterator[_Pair]:
@@ -257,6 +271,7 @@ class Sums:
     forward: float
     reverse: float
     influence: Array         # (chains, sweeps) of BAR; its mean is the linearised error
+    by_replica: float        # standard error by what each replica carried through the ladder
     cold_difference: float   # forward minus reverse over the colder two thirds
     cold_influence: Array    # (chains, sweeps) of that difference
 
@@ -270,14 +285,36 @@ def summed(run: Run) -> Sums:
     if run not in _SUMS:
         gap, forward, reverse, difference = 0.0, 0.0, 0.0, 0.0
         influence, cold = np.zeros(run.energy.shape[:2]), np.zeros(run.energy.shape[:2])
+        carried = np.zeros(1)
         for k, pair in enumerate(pairs(run)):
+            carried = carried + _carried(run, k, pair.hot) + _carried(run, k + 1, pair.cold)
             gap, forward, reverse = gap + pair.gap, forward + pair.forward, reverse + pair.reverse
             influence += pair.influence
             if k in colder(run):
                 cold += pair.difference
                 difference += pair.forward - pair.reverse
-        _SUMS[run] = Sums(gap, forward, reverse, influence, difference, cold)
+        error = math.sqrt(float(carried @ carried))
+        _SUMS[run] = Sums(gap, forward, reverse, influence, error, difference, cold)
     return _SUMS[run]
+
+
+def _carried(run: Run, rung: int, part: Array) -> Array:
+    """What each replica added to the mean of a rung's ``part`` (chains, sweeps) while it sat there,
+    block by block of whole sweeps.
+
+    Replicas hardly know of one another, so that the sum of the squares is the variance of
+    the whole.  It counts what a replica remembers on its way through the ladder, which is spread
+    over many sweeps and lost among the noise in the autocorrelation of all replicas together.
+    """
+    blocks = block_count(run.chains)
+    length = run.sweeps // blocks
+    if length < 2:
+        return np.full(1, math.inf)
+    counted = slice(run.sweeps - blocks * length, None)
+    block = np.repeat(np.arange(run.chains * blocks), length).reshape(run.chains, -1)
+    place = block * len(run.betas) + run.replica[:, counted, rung]
+    return np.asarray(np.bincount(place.ravel(), part[:, counted].ravel() / place.size,
+                                  run.chains * blocks * len(run.betas)), dtype=np.float64)
 
 
 def colder(run: Run) -> range:
@@ -297,7 +334,7 @@ def _bar(hot: Array, cold: Array) -> _Pair:
     reverse, heavy = _log_mean_exp(cold)
     if not np.isfinite(hot).any():
         nothing = np.full(hot.shape, math.inf)
-        return _Pair(math.inf, math.inf, reverse, nothing, nothing)
+        return _Pair(math.inf, math.inf, reverse, nothing, nothing, nothing)
     forward, light = _log_mean_exp(-hot)
     forward = -forward
     gap = bennett_gap(hot, cold, 0.5 * (forward + reverse))
@@ -307,12 +344,14 @@ def _bar(hot: Array, cold: Array) -> _Pair:
     p /= height
     q /= height
     slope = float(p.mean() + q.mean() - height * (_squares(p) + _squares(q)) / p.size)
-    influence = np.subtract(q, p, out=q)
-    influence /= slope
-    influence -= influence.mean()
     if height < NO_OVERLAP:
-        influence = np.full(hot.shape, math.inf)
-    return _Pair(gap, forward, reverse, influence, 2.0 - light - heavy)
+        p = q = np.full(hot.shape, math.inf)
+    else:
+        p -= p.mean()
+        p /= -slope
+        q -= q.mean()
+        q /= slope
+    return _Pair(gap, forward, reverse, p, q, 2.0 - light - heavy)
 
 
 def bennett_gap(hot: Array, cold: Array, start: float, log_odds: float = 0.0) -> float:

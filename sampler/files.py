@@ -31,6 +31,7 @@ class Table:
     names: tuple[str, ...]
     columns: Array            # (columns, rows)
     notes: tuple[str, ...]    # what was recognised while reading
+    lines: tuple[int, ...]    # number of each row's line in the file, from 1
 
     def column(self, which: str | int | None, default: int | None, field: str) -> int | None:
         """Index of a column given by name or by number from 1; a name must be of one column."""
@@ -109,8 +110,10 @@ def read_data(path: str | Path, noise: Any, *, x: str | int | None = None,
         noise = values[2]
         bad = np.flatnonzero(noise <= 0.0)
         if len(bad):
-            raise InputError(f"{table.path}: sigma[{bad[0]}]", f"{noise[bad[0]]:g}",
-                             "a standard deviation > 0", "leave such points out with --range")
+            line = np.array(table.lines)[keep][bad[0]]
+            raise InputError(f"{table.path}, line {line}, sigma", f"{noise[bad[0]]:g}",
+                             "a standard deviation > 0",
+                             "remove the point, or restrict --range if it lies at an end")
     elif column is not None:
         spread["sigma"] = values[2]
     notes = table.notes
@@ -257,7 +260,8 @@ def _table(name: str, header: list[str], cells: list[tuple[int, list[str]]], dec
         raise InputError(name, "a header and no data", "lines of numbers")
     width = len(header) or len(cells[0][1])
     if width < 2:
-        raise InputError(name, "one column", "two columns or more: x and y")
+        raise InputError(name, "one column", "two columns or more: x and y",
+                         "between them a comma, a semicolon, a tab or blanks")
     out = np.empty((len(cells), width))
     names = tuple(header) if header else tuple(f"column {i + 1}" for i in range(width))
     for k, (number, row) in enumerate(cells):
@@ -270,7 +274,7 @@ def _table(name: str, header: list[str], cells: list[tuple[int, list[str]]], dec
             except ValueError:
                 raise InputError(f"{name}, line {number}, {names[j]}",
                                  repr(cell[:40]), "a number") from None
-    return Table(name, names, out.T.copy(), notes)
+    return Table(name, names, out.T.copy(), notes, tuple(number for number, _ in cells))
 
 
 def _distinct(table: Table, used: list[int]) -> None:
@@ -286,6 +290,6 @@ def _finite(table: Table, used: list[int], keep: NDArray[np.bool_]) -> None:
     for i in used:
         bad = np.flatnonzero(~np.isfinite(table.columns[i]) & keep)
         if len(bad):
-            raise InputError(f"{table.path}: {table.names[i]}[{bad[0]}]",
+            raise InputError(f"{table.path}, line {table.lines[bad[0]]}, {table.names[i]}",
                              f"{table.columns[i][bad[0]]}", "a finite number",
-                             "remove the point or restrict --range")
+                             "remove the point, or restrict --range if it lies at an end")

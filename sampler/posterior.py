@@ -229,7 +229,8 @@ def evaluator(formula: Formula) -> Any:
 
 
 def _label(term: Term, taken: Mapping[str, Any]) -> str:
-    label = term.prefix.rstrip("_") or term.formula.name
+    alone = term.names[0] if len(term.names) == 1 else term.formula.name
+    label = term.prefix.rstrip("_") or alone
     return label if label not in taken else f"{label}_{len(taken)}"
 
 

@@ -326,6 +326,19 @@ def typical_width(prior: Scalar) -> float:
             return 0.5
 
 
+def _from_to(lo: float, hi: float) -> str:
+    """With as many digits as tell the two apart.
+
+    Examples
+    --------
+    >>> _from_to(0.0, 0.30000000000000004), _from_to(1e9, 1e9 + 3.0)
+    ('from 0 to 0.3', 'from 1000000000 to 1000000003')
+    """
+    apart = math.log10(max(abs(lo), abs(hi)) / (hi - lo))
+    digits = min(max(6, 4 + math.ceil(apart)), 17)
+    return f"from {lo:.{digits}g} to {hi:.{digits}g}"
+
+
 def in_words(prior: Prior | Ordered) -> str:
     """The prior as a physicist would say it.
 
@@ -340,9 +353,9 @@ def in_words(prior: Prior | Ordered) -> str:
         case Fixed():
             return f"fixed at {prior.value:g}"
         case Uniform():
-            return f"uniform from {prior.lo:g} to {prior.hi:g}"
+            return f"uniform {_from_to(prior.lo, prior.hi)}"
         case LogUniform():
-            return f"log-uniform from {prior.lo:g} to {prior.hi:g}"
+            return f"log-uniform {_from_to(prior.lo, prior.hi)}"
         case Normal():
             cut = "" if math.isinf(prior.lo) and math.isinf(prior.hi) else (
                 f", cut to [{prior.lo:g}, {prior.hi:g}]")

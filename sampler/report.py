@@ -389,6 +389,8 @@ def draw_ladder(run: Run) -> Any:
     figure, axes = _figure(2, 2, (7.0, 5.2))
     rates, journey, energy, heat = axes.flat
     rungs = len(run.betas)
+    for axis in (rates.xaxis, journey.yaxis):
+        axis.get_major_locator().set_params(integer=True)
     rates.plot(np.arange(1, rungs), run.swap_rate, "o-", color=_BLUE, ms=3.5)
     rates.axhline(0.1, color=_RED, ls="--", lw=1.0)
     rates.set(xlabel="pair of neighbours (hot to cold)", ylabel="exchange rate", ylim=(0, 1),

@@ -38,7 +38,7 @@ def series_errors(series: Array) -> tuple[float, float, int]:
     (0.005, 7)
     """
     chains, sweeps = series.shape
-    per_chain = BLOCKS if chains > 1 else BLOCKS_OF_ONE
+    per_chain = block_count(chains)
     freedom = chains * per_chain - 1
     if sweeps < 2 * per_chain or not np.isfinite(series).all():
         return math.inf, math.inf, freedom
@@ -48,6 +48,17 @@ def series_errors(series: Array) -> tuple[float, float, int]:
     means = blocks.mean(axis=2).ravel()
     between = float(means.std(ddof=1)) / math.sqrt(len(means))
     return within, between, freedom
+
+
+def block_count(chains: int) -> int:
+    """Blocks of whole sweeps in each chain.
+
+    Examples
+    --------
+    >>> block_count(4), block_count(1)
+    (2, 8)
+    """
+    return BLOCKS if chains > 1 else BLOCKS_OF_ONE
 
 
 def autocorrelation_time(series: Array) -> float:

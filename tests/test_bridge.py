@@ -293,8 +293,8 @@ def test_broken_twins(campaign: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
     else:       # the smallest shift of ln p at the draws of q that 20 short runs must see
         original = bridge_sampling._Target._log_integral
         monkeypatch.setattr(bridge_sampling._Target, "_log_integral",
-                            lambda self, theta, way, given: original(self, theta, way, given)
-                            + (0.0 if given else 0.02))
+                            lambda self, theta, way, first: original(self, theta, way, first)
+                            + (0.0 if first is None else 0.02))
         rows = campaign["gamma"]
     z = []
     for off, _, run in rows:
@@ -398,4 +398,44 @@ def test_a_bridge_far_from_the_ladder_is_not_believed(campaign: dict[str, Any]) 
     moved = dataclasses.replace(run, energy=run.energy + 5.0)
     found = free_energy(moved)
     assert found.estimator == "bar" and found.value == found.bar and found.apart > 3.0
+    assert found.bridge is not None and found.bar_error < found.error
+    assert found.error == pytest.approx(abs(found.bridge - found.bar))
+    assert found.interval95[0] < found.bridge < found.interval95[1]
     assert "bridge" in diagnose(moved).faults
+
+
+def test_a_density_that_nothing_meets_makes_no_bridge(campaign: dict[str, Any]) -> None:
+    """Draws moved by a thousand standard deviations of what the energies allow."""
+    run = campaign["counts"][0][2]
+    assert bridge(run) is not None
+    at = np.full((2, 100), 1e5)
+    assert meng_wong(at, np.full(100, -1e5))[1] == math.inf
+
+
+def test_more_is_drawn_where_it_pays(campaign: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+                                     ) -> None:
+    """A poor density of one part: with more of its draws the error falls; the first draws stay."""
+    run, counts = campaign["gamma"][0][2], []
+    original = bridge_sampling._Target.log_weights_drawn
+
+    def counted(self: Any, q: Any, count: int, way: int, first: int = 0) -> np.ndarray:
+        counts.append((first, count))
+        return original(self, q, count, way, first)
+
+    monkeypatch.setattr(bridge_sampling._Target, "log_weights_drawn", counted)
+    monkeypatch.setattr(bridge_sampling, "DRAWN", 100)
+    monkeypatch.setattr(bridge_sampling, "ENOUGH", 0.0)
+    found = bridge_sampling._bridge(run)
+    assert found is not None
+    assert counts[:3] == [(0, 100), (100, 100), (200, 200)]
+    monkeypatch.setattr(bridge_sampling, "ENOUGH", math.inf)
+    fewer = bridge_sampling._bridge(run)
+    assert fewer is not None and found.within < 0.7 * fewer.within
+    # In pieces the same draws as in one go.
+    target = _Target(run.posterior, run.seed)
+    q = target.fit(run.draws, 0)
+    whole = original(target, q, 300, 0)
+    pieces = np.append(original(target, q, 100, 0), original(target, q, 200, 0, 100))
+    inside = np.isfinite(whole)
+    np.testing.assert_array_equal(np.isfinite(pieces), inside)
+    np.testing.assert_allclose(pieces[:100][inside[:100]], whole[:100][inside[:100]], atol=1e-12)

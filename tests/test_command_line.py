@@ -68,8 +68,8 @@ def refusal(argv: list[str], capsys: Capture) -> str:
     (["--prior", "component_rate=-2"], "received -2, expected a prior on positive values"),
     (["--noise", "unknown", "--prior", "sigma=-1:2"], "expected a prior on positive values"),
     (["--noise", "unknown", "--prior", "noise_factor=0"], "expected a prior on positive values"),
-    (["--instrument", "peaks", "--prior", "peak2_width=0:1"],
-     "--prior peak2_width: received 0:1, expected a prior on positive values"),
+    (["--instrument", "peaks", "--prior", "peak1_width=0:1"],
+     "--prior peak1_width: received 0:1, expected a prior on positive values"),
     (["--x", "2"], "x and y columns: received 'intensity' for both, expected two columns"),
     (["--sigma", "delay_s"], "x and sigma columns: received 'delay_s' for both"),
     (["--y", "3"], "y and sigma columns: received 'sigma' for both, expected two columns"),
@@ -86,10 +86,10 @@ def test_the_refusal_names_the_field_and_the_value(
 
 
 @pytest.mark.parametrize(("old", "new", "sentence"), [
-    ("1,0.1,", "1,nan,", "m[2]: received nan, expected a finite number"),
-    ("0.5,-0.4", "inf,-0.4", "t[1]: received inf, expected a finite number"),
-    ("0.1,0.02", "0.1,0", "sigma[2]: received 0, expected a standard deviation > 0"),
-    ("0.1,0.02", "0.1,-3", "sigma[2]: received -3, expected a standard deviation > 0"),
+    ("1,0.1,", "1,nan,", "line 4, m: received nan, expected a finite number"),
+    ("0.5,-0.4", "inf,-0.4", "line 3, t: received inf, expected a finite number"),
+    ("0.1,0.02", "0.1,0", "line 4, sigma: received 0, expected a standard deviation > 0"),
+    ("0.1,0.02", "0.1,-3", "line 4, sigma: received -3, expected a standard deviation > 0"),
     ("3,0.6", "3,O.6", "line 5, m: received 'O.6', expected a number"),
     ("3,0.6,0.01", "3,0.6", "line 5: received 2 columns, expected 3"),
 ])

@@ -7,6 +7,8 @@ say how often *another* choice of seeds would fail correct code.
 import dataclasses
 import math
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from sampler.data import Data
 from sampler.errors import InputError
 from sampler.evidence import (
     FreeEnergy,
+    _carried,
     coverage,
     free_energy,
     free_energy_along,
@@ -170,7 +173,7 @@ def test_half_widths() -> None:
 def test_chains_and_blocks() -> None:
     run = conjugate_run(LINE, BETAS, 800, 1)
     for chains, freedom in ((1, 7), (2, 3), (4, 7)):
-        part = dataclasses.replace(run, energy=run.energy[:chains])
+        part = dataclasses.replace(run, energy=run.energy[:chains], replica=run.replica[:chains])
         assert free_energy(part).freedom == freedom
 
 
@@ -318,3 +321,38 @@ def test_one_temperature_is_refused() -> None:
     run = conjugate_run(LINE, np.ones(1), 10, 0)
     with pytest.raises(InputError, match="one temperature"):
         free_energy(run)
+
+
+def wandering(generator: np.random.Generator, rungs: int, sweeps: int) -> np.ndarray:
+    """Replicas that walk up and down a ladder, neighbours exchanged at random; (sweeps, rungs)."""
+    place, out = np.arange(rungs), np.empty((sweeps, rungs), dtype=int)
+    for t in range(sweeps):
+        low = np.arange(t % 2, rungs - 1, 2)
+        low = low[generator.random(len(low)) < 0.5]
+        place[low], place[low + 1] = place[low + 1], place[low].copy()
+        out[t] = place
+    return out
+
+
+def test_what_replicas_remember_is_counted() -> None:
+    """Every replica keeps a number of its own for 200 sweeps and adds it, with the sign of its
+    rung, to a white noise ten times as large.  Over 300 repeats the error by replica is that of the
+    scatter (to 15 %: 3.7 standard errors, false alarm 2e-4); with the replicas' names shuffled in
+    every sweep, the broken twin, it is too small by a third or more."""
+    g, rungs, sweeps = np.random.default_rng(12), 8, 2000
+    sign = np.where(np.arange(rungs) < rungs // 2, -1.0, 1.0)
+    means, squares, blind = [], [], []
+    for _ in range(300):
+        replica = wandering(g, rungs, sweeps)
+        memory = np.repeat(g.normal(size=(sweeps // 200, rungs)), 200, axis=0)
+        part = sign * np.take_along_axis(memory, replica, axis=1)
+        part += 2.0 * g.normal(size=part.shape)
+        means.append(part.sum(axis=1).mean())
+        for names, out in ((replica, squares), (g.permuted(replica, axis=1), blind)):
+            run: Any = SimpleNamespace(chains=1, sweeps=sweeps, betas=np.arange(rungs),
+                                       replica=names[None])
+            carried = sum(_carried(run, k, part[None, :, k]) for k in range(rungs))
+            out.append(float(np.sum(carried**2)))
+    scatter = np.std(means, ddof=1)
+    assert abs(np.sqrt(np.mean(squares)) / scatter - 1.0) < 0.15
+    assert np.sqrt(np.mean(blind)) / scatter < 0.67

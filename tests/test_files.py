@@ -195,7 +195,7 @@ def test_missing_columns_are_refused_with_what_is_there(
 def test_noise_from_a_column_needs_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="sigma column"):
         read_data(write(tmp_path, "x,y\n0,1\n1,2\n"), "column")
-    with pytest.raises(InputError, match=r"sigma\[1\]: received 0"):
+    with pytest.raises(InputError, match="line 3, sigma: received 0"):
         read_data(write(tmp_path, "x,y,s\n0,1,1\n1,2,0\n"), "column")
     assert read_data(write(tmp_path, "x,y,s\n0,1,1\n1,2,0\n"), "column", range=(0, 0)).size == 1
 
@@ -230,13 +230,13 @@ def test_order_is_said_of_the_points_that_are_used(tmp_path: Path) -> None:
 def test_not_a_number_matters_only_where_it_is_used(tmp_path: Path) -> None:
     path = write(tmp_path, "x,y,z\n0,1,nan\n1,2,5\n2,nan,6\n")
     assert read_data(path, 0.1, range=(0, 1)).size == 2
-    with pytest.raises(InputError, match=r"y\[2\]: received nan"):
+    with pytest.raises(InputError, match="line 4, y: received nan"):
         read_data(path, 0.1)
 
 
 @pytest.mark.parametrize("cell", ["nan", "NaN", "inf", "-inf", "1e400"])
-def test_cells_that_are_not_finite_are_refused_by_index(cell: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"counts\[1\]"):
+def test_cells_that_are_not_finite_are_refused_by_line(cell: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 3, counts"):
         read_data(write(tmp_path, f"x,counts\n0,1\n1,{cell}\n"), 0.1)
 
 
