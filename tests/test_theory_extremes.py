@@ -6,6 +6,7 @@ digits are gone there.
 """
 
 import math
+import warnings
 from fractions import Fraction
 from typing import Any
 
@@ -84,6 +85,134 @@ def test_volume_and_widths_far_from_zero() -> None:
     share = math.pi * 2 * 3.0 / (40 * 2e9 * math.sqrt(det) / 0.25)
     assert targets.prior_volume(line, line.minimum + 3.0) == pytest.approx(share, rel=1e-9, abs=0)
     assert np.sqrt(np.linalg.det(line.hessian)) != pytest.approx(math.sqrt(det) / 0.25, rel=1e-6)
+
+
+def integration(values: list[Any], covariances: list[Any], volume: float) -> tuple[Any, Any]:
+    """F_int - F_sep by its definition in mpmath, and the mean of all sets."""
+    precisions = [C**-1 for C in covariances]
+    total = sum(precisions[1:], precisions[0])
+    mean = total**-1 * sum((P * v for P, v in zip(precisions[1:], values[1:], strict=True)),
+                           precisions[0] * values[0])
+    misfit = sum(((v - mean).T * P * (v - mean))[0]
+                 for P, v in zip(precisions, values, strict=True)) / 2
+    log_det = mp.log(mp.det(total)) + sum(mp.log(mp.det(C)) for C in covariances)
+    return misfit + log_det / 2 + (len(values) - 1) * (
+        mp.mpf(len(mean)) / 2 * mp.log(2 * mp.pi) - mp.log(volume)), mean
+
+
+def fitted(X: np.ndarray, y: np.ndarray, s: float) -> tuple[Any, Any]:
+    A = mp.matrix(X.tolist())
+    C = (A.T * A / mp.mpf(s) ** 2) ** -1
+    return C * (A.T * mp.matrix(y.tolist())) / mp.mpf(s) ** 2, C
+
+
+def part(matrix: Any, index: list[int]) -> Any:
+    columns = index if matrix.cols > 1 else [0]
+    return mp.matrix([[matrix[i, j] for j in columns] for i in index])
+
+
+def bound_said(caught: list[Any], least: float = 1e-6) -> float:
+    said = [str(w.message) for w in caught if w.category is PrecisionWarning]
+    return float(said[0].split(" to ")[1].split()[0]) if said else least
+
+
+def test_integration_of_sets_far_from_zero() -> None:
+    """120 sets of two or three polynomials up to x^2 and x of 1e6, shared in full or in part, by
+    mpmath with 80 digits: no farther off than 1e-6 or than the warning says.  Lines are never
+    worth a warning up to there; by the inverse of the inverse of a covariance the choice flips."""
+    g, flipped = np.random.default_rng(31), 0
+    for k in range(120):
+        x0, degree, M = 10 ** g.uniform(0, 6), int(g.integers(0, 3)), int(g.integers(2, 4))
+        X = [np.stack([(x0 + g.uniform(-1, 1, 12)) ** j for j in range(degree + 1)], axis=1)
+             for _ in range(M)]
+        s = 10 ** g.uniform(-2, 2, M)
+        y = [A @ np.ones(degree + 1) + q * g.normal(size=12) for A, q in zip(X, s, strict=True)]
+        index = [int(g.integers(degree + 1))] if k % 3 == 0 else list(range(degree + 1))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                sets = [joint.estimate(A, v, q) for A, v, q in zip(X, y, s, strict=True)]
+            except DomainError:                # parabolas that float64 cannot tell from lines
+                assert degree == 2 and x0 > 1e5
+                continue
+            found = joint.difference(sets, 1e20, index)
+        with mp.workdps(80):
+            values, widths = zip(*(fitted(A, v, q) for A, v, q in zip(X, y, s, strict=True)),
+                                 strict=True)
+            wanted = float(integration([part(v, index) for v in values],
+                                       [part(C, index) for C in widths], 1e20)[0])
+        assert abs(found - wanted) <= bound_said(caught)
+        assert degree == 2 or not caught
+        if degree == 1 and len(index) == 2:
+            P = np.linalg.inv([e.covariance for e in sets])
+            mean = np.linalg.inv(P.sum(axis=0)) @ sum(
+                p @ e.value for p, e in zip(P, sets, strict=True))
+            twin = found + sum(0.5 * (e.value - mean) @ p @ (e.value - mean)
+                               for p, e in zip(P, sets, strict=True))
+            flipped += not abs(twin) < 2 * abs(found)
+    assert flipped > 0
+
+
+@pytest.mark.parametrize("shift", [1e4, 1e5, 1e6])
+def test_two_lines_far_from_zero(shift: float) -> None:
+    """What the covariances no longer hold, their triangles do; without them it is said."""
+    g = np.random.default_rng(7)
+    x = shift + np.linspace(-1.0, 1.0, 20)
+    y = [x + 0.3 + 0.1 * g.normal(size=20) for _ in range(2)]
+    sets = [joint.estimate(design(x), v, 0.1) for v in y]
+    with mp.workdps(60):
+        values, widths = zip(*(fitted(design(x), v, 0.1) for v in y), strict=True)
+        wanted, mean = integration(list(values), list(widths), 4e9)
+        root = mp.cholesky((widths[0] / 2) ** -1).T          # both sets are equally precise
+    assert joint.difference(sets, 4e9) == pytest.approx(float(wanted), abs=1e-6)
+    both = joint.integrated(sets)
+    with mp.workdps(60):
+        assert mp.norm(root * (mp.matrix(both.value.tolist()) - mean)) < 1e-6
+    assert both.triangle is not None and np.abs(both.triangle[0]) == pytest.approx(
+        np.abs(np.array(root.tolist(), dtype=float)[0]), rel=1e-9)
+    # A law of lines that agree: no misfit, only the constant.
+    law = joint.law_of_difference([joint.Estimate(np.array([1.0, 0.3]), e.covariance, e.triangle)
+                                   for e in sets], 4e9)
+    with mp.workdps(60):
+        constant = mp.log(mp.det(2 * widths[0])) / 2 + mp.log(2 * mp.pi) - mp.log(4e9)
+    assert law.constant == pytest.approx(float(constant), abs=1e-7)
+    bare = [joint.Estimate(e.value, e.covariance) for e in sets]
+    with pytest.warns(PrecisionWarning, match="^difference: float64 holds") as caught:
+        off = abs(joint.difference(bare, 4e9) - float(wanted))
+    assert off <= bound_said(list(caught))
+    with pytest.warns(PrecisionWarning, match="^integrated: float64 holds the estimate"):
+        joint.integrated(bare)
+    with pytest.warns(PrecisionWarning, match="^probability_of_integration: "):
+        joint.probability_of_integration(bare[0].covariance, bare[1].covariance, [0.0, 0.0], 4e9)
+
+
+@pytest.mark.parametrize("rest", [1e-3, 1e-9, 1e-12])
+def test_integration_of_correlated_estimates(rest: float) -> None:
+    """Correlations of 1 - rest, as they are stored; values a million apart, precise or not."""
+    one = joint.Estimate(np.array([0.3, 0.1]), np.array([[1.0, 1 - rest], [1 - rest, 1.0]]))
+    two = joint.Estimate(np.array([0.1, 0.25]), np.array([[2.0, 0.3], [0.3, 0.1]]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = joint.difference([one, two], 1e4)
+    with mp.workdps(60):
+        wanted = integration([mp.matrix(e.value.tolist()) for e in (one, two)],
+                             [mp.matrix(e.covariance.tolist()) for e in (one, two)], 1e4)[0]
+    assert abs(found - float(wanted)) <= bound_said(caught, 1e-9)
+    assert bool(caught) == (rest < 1e-8)
+    # A vague first set far away must not cost the others their digits.
+    sets = [joint.Estimate(np.array([v]), np.array([[c]])) for v, c in (
+        (1e3, 1e6), (1.0, 1e-12), (1.0 + 3e-6, 1e-12))]
+    with mp.workdps(60):
+        wanted = integration([mp.matrix(e.value.tolist()) for e in sets],
+                             [mp.matrix(e.covariance.tolist()) for e in sets], 1e6)[0]
+    assert joint.difference(sets, 1e6) == pytest.approx(float(wanted), abs=1e-8)
+
+
+def test_a_triangle_that_is_none_is_refused() -> None:
+    good = joint.Estimate(np.zeros(2), np.eye(2))
+    for bad in (np.eye(3), np.diag([1.0, 0.0])):
+        with pytest.raises(DomainError, match=r"estimates\[1\].triangle"):
+            joint.difference([good, joint.Estimate(np.zeros(2), np.eye(2), bad)], 1e3)
 
 
 # --- data far above their noise -------------------------------------------------------------------
