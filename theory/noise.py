@@ -155,6 +155,12 @@ def normal_inverse_gamma(design: ArrayLike, y: ArrayLike, shape: float, rate: fl
     DomainError
         For shapes that do not fit, NaN, or numbers that are not positive.
 
+    Warns
+    -----
+    PrecisionWarning
+        Where rounding may move F by more than 1e-6 nats, or the mean or a width by more than 1e-6
+        standard deviations.
+
     Examples
     --------
     >>> x = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
@@ -164,7 +170,8 @@ def normal_inverse_gamma(design: ArrayLike, y: ArrayLike, shape: float, rate: fl
     >>> print(f"{answer.free_energy:.10f}")
     6.5429739530
     """
-    from theory.evidence import LinearRegression, posterior
+    from theory.evidence import LinearRegression
+    from theory.stacked import fit
 
     alpha, gamma = positive_number("shape", shape), positive_number("rate", rate)
     # With unit noise the regression holds everything that theta contributes: Q / 2 is its energy
@@ -181,8 +188,11 @@ def normal_inverse_gamma(design: ArrayLike, y: ArrayLike, shape: float, rate: fl
     tell("normal_inverse_gamma", error_bound(
         terms, float(np.max(np.abs(unit.y))) / math.sqrt(g / a),
         min(condition(unit.design), math.sqrt(1.0 + float(np.max(kappa))))))
-    mean, covariance = posterior(unit)
-    return NormalInverseGamma(free, mean, g / a * covariance, 2.0 * a, a, g)
+    found = fit(unit.design, unit.y, unit.noise, unit.prior_mean, unit.prior_covariance, 1.0)
+    # Its bound is for unit noise; residuals count in units of the noise that there is.
+    tell("normal_inverse_gamma", found.lost * max(1.0, math.sqrt(a / g)),
+         what="this mean and scale to {} standard deviations")
+    return NormalInverseGamma(free, found.mean, g / a * found.root @ found.root.T, 2.0 * a, a, g)
 
 
 @dataclass(frozen=True)
