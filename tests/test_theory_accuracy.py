@@ -246,6 +246,27 @@ def test_conjugate_noise_keeps_its_digits() -> None:
     assert worst < 1.0
 
 
+@pytest.mark.parametrize(("low", "high"), [(1e-2, 1e-1), (1e-3, 2.0), (1.0, 4.0)])
+def test_noise_between_bounds_far_from_its_estimate(low: float, high: float) -> None:
+    """200 points whose residuals are about 0.5: between 0.01 and 0.1 all weight is at the upper
+    bound, where it falls by e^400 within one unit of ln v.  Walls far off: an incomplete gamma
+    function.  Broken twin: panels that know the number of points only."""
+    x = np.linspace(-1.0, 1.0, 200)
+    y = np.sin(np.arange(200.0))
+    line = BoxLine(x, y, 0.5, (-10.0, 20.0), (-30.0, 10.0))
+    wide = noise.wide_box(np.stack([x, np.ones(200)], axis=1), y, 1200.0)
+    wanted = noise.log_uniform(wide, low, high)
+    assert noise.log_uniform_with_walls(line, low, high) == pytest.approx(wanted, abs=1e-11)
+    if high == 0.1:
+        u = math.log(high) - np.array([0.4, 0.2, 0.0])
+        nodes, weights = np.polynomial.legendre.leggauss(16)
+        at = (u[:-1, None] + 0.1 * (nodes + 1.0)).ravel()
+        F = np.array([noise.free_energy(wide, math.exp(v)) for v in at])
+        total = float(0.1 * np.tile(weights, 2) @ np.exp(F.min() - F))
+        twin = F.min() - math.log(total) + math.log(math.log(high / low))
+        assert abs(twin - wanted) > 1e-10
+
+
 # --- what is said ---------------------------------------------------------------------------------
 
 

@@ -463,23 +463,29 @@ def log_uniform_with_walls(line: BoxLine, lowest: float, highest: float) -> floa
     >>> print(f"{log_uniform_with_walls(line, 1e-3, 1e3):.8f}")       # nothing near the walls
     8.48369631
     """
-    from theory.box import reduced_free_energy
+    from theory.box import reduced_free_energy, wide_limit
 
     lo, hi = (math.log(v) for v in _bounds(lowest, highest))
     if np.ndim(line.noise):
         raise DomainError("line.noise", "different values", "one noise level for all points")
     N, reference = len(line.y), 2 * math.log(line.noise)
+    room = min(min(high - value, value - low) / sd for (low, high), value, sd in zip(
+        line.boxes, line.estimate, line.widths, strict=True))
 
     def free(u: float) -> float:
-        return 0.5 * N * (math.log(2 * math.pi) + u) + reduced_free_energy(
-            line, math.exp(reference - u))
+        beta = math.exp(reference - u)
+        # Nine standard deviations from every wall they hold back 1e-18 of the posterior.
+        known = wide_limit if room * math.sqrt(beta) > 9.0 else reduced_free_energy
+        return 0.5 * N * (math.log(2 * math.pi) + u) + known(line, beta)
 
     # In ln v the density is about a gamma law of N degrees: smooth on the scale 1 / sqrt(N).
     ends = np.linspace(lo, hi, 2 + math.ceil((hi - lo) * math.sqrt(N)))
     coarse = np.array([free(u) for u in ends])
-    near = np.flatnonzero(coarse < coarse.min() + 60.0)
+    near = np.flatnonzero(coarse < coarse.min() + 40.0)
     first, last = ends[max(near[0] - 1, 0)], ends[min(near[-1] + 1, len(ends) - 1)]
-    panels = max(2, math.ceil((last - first) * math.sqrt(N) / 4))
+    # No panel across which it falls by more than about e^8: at an end it may be far steeper.
+    steps = np.abs(np.diff(np.minimum(coarse, coarse.min() + 50.0))).sum()
+    panels = max(2, math.ceil((last - first) * math.sqrt(N) / 4), math.ceil(steps / 8.0))
     nodes, weights = np.polynomial.legendre.leggauss(16)
     edges = np.linspace(first, last, panels + 1)
     half = 0.5 * np.diff(edges)[:, None]
