@@ -5,6 +5,7 @@ and mpmath (`exact_references`), over random designs: N from 2, noise from 1e-8 
 temperatures from 0 to 1e6, estimates far outside their boxes.  Seeds fixed before looking.
 """
 
+import itertools
 import math
 import warnings
 from collections.abc import Iterator
@@ -245,7 +246,59 @@ def test_conjugate_noise_keeps_its_digits() -> None:
     assert worst < 1.0
 
 
+@pytest.mark.parametrize(("low", "high"), [(1e-2, 1e-1), (1e-3, 2.0), (1.0, 4.0)])
+def test_noise_between_bounds_far_from_its_estimate(low: float, high: float) -> None:
+    """200 points whose residuals are about 0.5: between 0.01 and 0.1 all weight is at the upper
+    bound, where it falls by e^400 within one unit of ln v.  Walls far off: an incomplete gamma
+    function.  Broken twin: panels that know the number of points only."""
+    x = np.linspace(-1.0, 1.0, 200)
+    y = np.sin(np.arange(200.0))
+    line = BoxLine(x, y, 0.5, (-10.0, 20.0), (-30.0, 10.0))
+    wide = noise.wide_box(np.stack([x, np.ones(200)], axis=1), y, 1200.0)
+    wanted = noise.log_uniform(wide, low, high)
+    assert noise.log_uniform_with_walls(line, low, high) == pytest.approx(wanted, abs=1e-11)
+    if high == 0.1:
+        u = math.log(high) - np.array([0.4, 0.2, 0.0])
+        nodes, weights = np.polynomial.legendre.leggauss(16)
+        at = (u[:-1, None] + 0.1 * (nodes + 1.0)).ravel()
+        F = np.array([noise.free_energy(wide, math.exp(v)) for v in at])
+        total = float(0.1 * np.tile(weights, 2) @ np.exp(F.min() - F))
+        twin = F.min() - math.log(total) + math.log(math.log(high / low))
+        assert abs(twin - wanted) > 1e-10
+
+
 # --- what is said ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("near", [1e-4, 1e-8, 1e-10])
+def test_columns_that_are_nearly_dependent(near: float) -> None:
+    """Six designs each whose two columns differ by this share, under a wide prior: within the bound
+    with their condition in it, and for 1e-8 beyond the one without.  What passes 1e-6 nats is said,
+    and only where a prior or box lets the data see the difference."""
+    x0, beyond = np.linspace(-1.0, 1.0, 20), 0
+    for seed in range(6):
+        g = np.random.default_rng(seed)
+        x, y = g.normal(size=20), g.normal(size=20)
+        X = np.stack([x, x + near * g.normal(size=20)], axis=1)
+        problem = LinearRegression(X, y, 1.0, 0.0, 1e20)
+        ((F, terms),) = exact.gaussian(X, y, 1.0, np.zeros(2), np.diag(problem.prior_covariance),
+                                       [1.0])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            off_by = off(evidence.reduced_free_energy(problem), F)
+        assert bool(caught) == (near == 1e-10)
+        with_condition = error_bound(float(terms), float(np.abs(y).max()), condition(X))
+        assert off_by < with_condition
+        assert (with_condition > 2 * bound(terms, y, 1.0)) == (near < 1e-5)
+        beyond += off_by > bound(terms, y, 1.0)
+        # A prior that holds the difference near zero: the data do not see it.
+        evidence.reduced_free_energy(LinearRegression(X, y, 1.0))
+        if near == 1e-10:
+            with pytest.warns(PrecisionWarning, match="^free_energy: "):
+                noise.free_energy(noise.wide_box(X, y, 1e30), 1.0)
+    assert beyond >= 3 or near != 1e-8
+    assert error_bound(0.0, 0.0, 1e8) == pytest.approx(1e-9) == error_bound(0.0, 1e8)
+    assert condition(np.stack([x0, 1e9 * (x0**2 - 1.0)], axis=1)) < 2.0       # scale is none
 
 
 def test_where_float64_does_not_hold_f_the_function_says_so() -> None:
@@ -270,10 +323,27 @@ def test_where_float64_does_not_hold_f_the_function_says_so() -> None:
         BoxLine(X[:, 0], 1e200 * y, 1.0, (-1, 1))
 
 
-def test_limit_formulas_say_where_they_end() -> None:
-    line = BoxLine([0.0, 1.0, 2.0], [0.0, 1.1, 1.9], 0.5, (-1, 1))
-    with pytest.warns(ValidityWarning, match="^wide_limit: .* exact"):
-        box.wide_limit(line)
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("beta", [1.0, 4.0])
+def test_limit_formulas_say_where_they_end(which: int, beta: float) -> None:
+    """Either wall of either parameter, just within and just beyond four standard deviations of its
+    marginal: beyond, nothing is said and the limit is off by less than 1e-4; at two it is not."""
+    x, y = np.array([-1.0, 0.0, 2.0, 3.0]), np.array([-1.2, 0.1, 1.9, 3.2])
+    far = BoxLine(x, y, 0.5, (-100, 100), (-100, 100))
+    for sigmas, side in itertools.product((2.0, 3.9, 4.1), (-1, 1)):
+        walls = [(-100.0, 100.0), (-100.0, 100.0)]
+        wall = far.estimate[which] + side * sigmas * far.widths[which] / math.sqrt(beta)
+        walls[which] = (wall, 100.0) if side < 0 else (-100.0, wall)
+        line = BoxLine(x, y, 0.5, *walls)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            limit = box.wide_limit(line, beta)
+        said = [str(w.message) for w in caught]
+        assert len(said) == (sigmas < 4.0)
+        start = f"wide_limit: the wall of the {('slope', 'offset')[which]} is {sigmas:.1f}"
+        assert all(s.startswith(start) for s in said)
+        missing = abs(limit - box.reduced_free_energy(line, beta))
+        assert missing < 1e-4 if sigmas > 3.0 else missing > 0.01
 
 
 def test_residuals_are_rounded_once() -> None:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from theory.choice_variants import ENOUGH, taken
 from theory.choice_variants import critical_estimate as critical_estimate
 from theory.choice_variants import cumulative_with_box as cumulative_with_box
 from theory.choice_variants import (
@@ -27,6 +28,7 @@ from theory.choice_variants import (
 )
 from theory.choice_variants import density_with_estimated_noise as density_with_estimated_noise
 from theory.choice_variants import difference_with_box as difference_with_box
+from theory.choice_variants import estimated_room as estimated_room
 from theory.choice_variants import probability_with_box as probability_with_box
 from theory.choice_variants import (
     probability_with_estimated_noise as probability_with_estimated_noise,
@@ -311,8 +313,8 @@ def even_points(offset: float, half_width: float, noise: float) -> float:
     """N*: the number of centred points at which an offset is as likely found as not.
 
     The root of N b0^2 / s0^2 = c(N): data without any noise would leave the models even.  With it
-    P = 1/2 + Q(2 sqrt c), and the median of F2 - F1 is 0 but for that; its mean is -1/2: noise is
-    worth half a nat to the second parameter.
+    P = 1/2 + Q(2 sqrt c), and the median of F2 - F1 is 0 but for that; its mean is -1/2 (noise is
+    worth half a nat to the second parameter) and crosses zero where N b0^2 / s0^2 = c(N) - 1.
 
     Parameters
     ----------
@@ -355,11 +357,32 @@ def even_points(offset: float, half_width: float, noise: float) -> float:
     return math.exp(brentq(gap, low, high, xtol=1e-14, rtol=1e-14))
 
 
+def _even_with_box(offset: float, half_width: float, noise: float) -> float:
+    """`even_points` with walls: the largest N at which the probability of the offset is 1/2."""
+    from scipy.optimize import brentq
+
+    wide = even_points(offset, half_width, noise)
+    if wide > 0.0 and Question(wide, offset, half_width, noise).room > 9.0:
+        return wide
+
+    def excess(log_n: float) -> float:
+        return taken(math.exp(log_n), offset, half_width, noise) - 0.5
+
+    high = 2 * math.log(noise / abs(offset)) + 8.0          # e^4 standard deviations
+    while excess(high) < 0.0:
+        high += 2.0
+    while excess(low := high - 0.1) > 0.0:                  # down to 32 % where walls are near
+        high = low
+    return math.exp(brentq(excess, low, high, xtol=1e-14, rtol=1e-14))
+
+
 def points_needed(offset: float, half_width: float, noise: float, probability: float = 0.95, *,
                   noise_known: bool = True) -> int:
     """The fewest centred points at which an offset of this size is found often enough.
 
-    Found at this number and at every larger one; the walls of the prior's box are kept.
+    Found at this number and at every larger one.  For known noise the walls of the prior's box are
+    kept; for estimated noise there is no formula with walls, and a box that would need one is
+    refused.
 
     Parameters
     ----------
@@ -377,28 +400,66 @@ def points_needed(offset: float, half_width: float, noise: float, probability: f
     Raises
     ------
     DomainError
-        If the offset is 0 or the probability is not between 0 and 1.
+        If the offset is 0, the probability is not between 0 and 1, or, for estimated noise, the
+        offset is found while walls still count.
 
     Examples
     --------
     >>> points_needed(0.5, 10.0, 1.0), points_needed(0.5, 100.0, 1.0)
     (84, 114)
     """
-    p, least = _wanted(offset, probability, noise), 1 if noise_known else 3
+    p = _wanted(offset, probability, noise)
     found = _power(offset, half_width, noise_known)
-    high = max(4, math.ceil((noise / offset) ** 2))
-    while not all(found(k * high, noise) >= p for k in (1, 2, 4)):
+    least = 1 if noise_known else _wide_from(offset, half_width, noise)
+    # From one standard deviation on, N b0^2 >= s^2, the power only grows with N.
+    high = max(4, least, math.ceil((noise / offset) ** 2))
+    while found(high, noise) < p:
         high *= 2
-    # Down to the first failure: beyond the minimum the power grows with N.
-    low = high
+    top = low = high
     while low > least and found(low, noise) >= p:
         high, low = low, max(low // 2, least)
+    if found(low, noise) >= p:          # no failure on the way down: none, or a dip passed over
+        low, high = _lowest(lambda n: found(n, noise), least, top), top
     if found(low, noise) >= p:
-        return low
+        if least > 3:
+            raise _walls_count(f"{half_width:g}, which {least} points or more make wide", least)
+        return least
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if found(middle, noise) >= p else (middle, high)
     return high
+
+
+def _lowest(power: Callable[[int], float], low: int, high: int) -> int:
+    """Where a power that falls and then grows is least; whole numbers."""
+    while high - low > 2:
+        third = (high - low) // 3
+        if power(low + third) < power(high - third):
+            high -= third
+        else:
+            low += third
+    return min(range(low, high + 1), key=power)
+
+
+def _wide_from(offset: float, half_width: float, noise: float) -> int:
+    """The fewest points at which the law of estimated noise needs no walls; it has more and more
+    room from there on."""
+    def wide(points: int) -> bool:
+        return estimated_room(Question(points, offset, half_width, noise), points) >= ENOUGH
+
+    low, high = 2, 3
+    while not wide(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if wide(middle) else (middle, high)
+    return high
+
+
+def _walls_count(received: str, points: int) -> DomainError:
+    return DomainError("half_width", received, "a box whose walls are out of reach of estimated "
+                       f"noise before the offset is found ({points} points find it)",
+                       "noise_known=True keeps the walls")
 
 
 def noise_needed(points: int, offset: float, half_width: float, probability: float = 0.95, *,
@@ -422,7 +483,9 @@ def noise_needed(points: int, offset: float, half_width: float, probability: flo
     Raises
     ------
     DomainError
-        If the offset is 0 or the probability is not between 0 and 1.
+        If the offset is 0, the probability is not between 0 and 1, or no noise is the largest: in
+        a box that the noise makes narrow the offset is taken in erfc(1/sqrt 2) = 32 % of all data
+        sets whatever it is.  For estimated noise, if walls count before.
 
     Examples
     --------
@@ -438,12 +501,22 @@ def noise_needed(points: int, offset: float, half_width: float, probability: flo
     def excess(log_noise: float) -> float:
         return found(points, math.exp(log_noise)) - p
 
-    high = math.log(abs(offset) * math.sqrt(N)) - 8.0      # thousands of standard deviations
-    while excess(high) < 0.0:
-        high -= 2.0
-    while excess(high + 0.05) >= 0.0:
-        high += 0.05
-    return float(math.exp(brentq(excess, high, high + 0.05, xtol=1e-13)))
+    unit = math.log(abs(offset) * math.sqrt(N))            # one standard deviation
+    low = unit - 3.0
+    while excess(low) < 0.0:
+        low -= 2.0
+    # Beyond a noise a thousand times the box and the offset nothing changes any more.
+    last = max(unit, math.log(half_width * math.sqrt(N))) + 7.0
+    while excess(high := low + 0.1) >= 0.0:
+        if not noise_known and estimated_room(
+                Question(N, offset, half_width, math.exp(high)), points) < ENOUGH:
+            raise _walls_count(f"{half_width:g} at a noise of {math.exp(high):.3g}", points)
+        if high > last:
+            raise DomainError("probability", str(p), "more than is left under any noise: a box "
+                              "narrower than the posterior has the offset chosen in 32 % of all "
+                              "data sets", "there is no largest noise")
+        low = high
+    return float(math.exp(brentq(excess, low, high, xtol=1e-13)))
 
 
 def _to_be_found(offset: float, noise: float = 1.0) -> float:
@@ -467,9 +540,12 @@ def _wanted(offset: float, probability: float, noise: float = 1.0) -> float:
 
 def _power(offset: float, half_width: float, noise_known: bool) -> Callable[[int, float], float]:
     """P(F2 < F1) as a function of points and noise."""
+    Question(1.0, offset, half_width, 1.0)              # refuses what is none
+
     def power(points: int, noise: float) -> float:
-        exact = probability_with_box if noise_known else probability_with_estimated_noise
-        return exact(points, offset, half_width, noise)
+        if noise_known:
+            return taken(points, offset, half_width, noise)
+        return probability_with_estimated_noise(points, offset, half_width, noise, warn=False)
     return power
 
 
@@ -490,7 +566,8 @@ class Plan:
     prior_cost : float
         What the width of the prior adds to F2 - F1, ln(2 half_width / noise), in nats.
     if_wider, if_narrower : int
-        Points needed with a prior ten times as wide, and ten times narrower.
+        Points needed with a prior ten times as wide, and ten times narrower; None for the latter
+        where its walls count and the noise is estimated.
     noise_known : bool
         False if each model estimates its own noise.
     """
@@ -503,10 +580,12 @@ class Plan:
     false_alarm: float
     prior_cost: float
     if_wider: int
-    if_narrower: int
+    if_narrower: int | None
     noise_known: bool
 
     def __str__(self) -> str:
+        narrower = (f"ten times narrower for {self.if_narrower}." if self.if_narrower is not None
+                    else "ten times narrower its walls count, for which the noise has to be known.")
         return (
             f"{self.points} points find an offset of {self.offset:g} under "
             f"{'known' if self.noise_known else 'estimated'} noise {self.noise:g} in "
@@ -514,7 +593,7 @@ class Plan:
             f"{100 * self.false_alarm:.2g} %.\n"
             f"The prior is part of this: uniform on +-{self.half_width:g}, it costs the offset "
             f"{self.prior_cost:.2f} nats; ten times as wide it asks for {self.if_wider} points, "
-            f"ten times narrower for {self.if_narrower}.")
+            f"{narrower}")
 
 
 def plan(offset: float, half_width: float, noise: float, probability: float = 0.95, *,
@@ -539,10 +618,18 @@ def plan(offset: float, half_width: float, noise: float, probability: float = 0.
     def needed(width: float) -> int:
         return points_needed(offset, width, noise, probability, noise_known=noise_known)
 
+    def narrower() -> int | None:
+        try:
+            return needed(half_width / 10)
+        except DomainError:
+            if noise_known:
+                raise
+            return None
+
     points = needed(half_width)
     chosen, alarm = (_power(b, half_width, noise_known)(points, noise) for b in (offset, 0.0))
     return Plan(points, offset, noise, half_width, chosen, alarm, math.log(2 * half_width / noise),
-                needed(10 * half_width), needed(half_width / 10), noise_known)
+                needed(10 * half_width), narrower(), noise_known)
 
 
 @dataclass(frozen=True)
@@ -556,7 +643,8 @@ class PowerMap:
     probability : array (offsets, points)
         P(F2 < F1).
     even : array (offsets,)
-        N* of `even_points`; NaN for an offset of zero.
+        Number of points from which on the offset is found more often than not, noise known and
+        walls kept; `even_points` where they are far.  NaN for an offset of zero.
     """
 
     points: Array
@@ -567,7 +655,8 @@ class PowerMap:
 
 def power_map(points: ArrayLike, offsets: ArrayLike, half_width: float, noise: float, *,
               noise_known: bool = True) -> PowerMap:
-    """The map of right choices as data: probability over (offset, points), walls kept.
+    """The map of right choices as data: probability over (offset, points); walls are kept for known
+    noise, and said where they count for estimated noise.
 
     Parameters
     ----------
@@ -580,6 +669,11 @@ def power_map(points: ArrayLike, offsets: ArrayLike, half_width: float, noise: f
     Returns
     -------
     PowerMap
+
+    Warns
+    -----
+    ValidityWarning
+        If the noise is estimated and walls are within reach at one of the numbers of points.
 
     Examples
     --------
@@ -598,7 +692,15 @@ def power_map(points: ArrayLike, offsets: ArrayLike, half_width: float, noise: f
             turn = critical_estimate(float(n), half_width, noise) * math.sqrt(n) / noise
             table[:, j] = [_beyond(turn**2, n * v**2 / noise**2) for v in b]
         else:
-            table[:, j] = [probability_with_estimated_noise(int(n), float(v), half_width, noise)
-                           for v in b]
-    even = [even_points(float(v), half_width, noise) if v else math.nan for v in b]
+            table[:, j] = [probability_with_estimated_noise(int(n), float(v), half_width, noise,
+                                                            warn=False) for v in b]
+    if not noise_known and len(N):
+        few = int(N.min())
+        room = estimated_room(Question(few, 0.0, half_width, noise), few)
+        if room < ENOUGH:
+            warnings.warn(f"power_map: with {few} points and estimated noise the wall of the "
+                          f"offset's box at {half_width:g} is {room:.1f} posterior standard "
+                          "deviations away, and is not in this map; noise_known=True keeps it",
+                          ValidityWarning, stacklevel=2)
+    even = [_even_with_box(float(v), half_width, noise) if v else math.nan for v in b]
     return PowerMap(N, b, table, np.array(even))

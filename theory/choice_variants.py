@@ -2,24 +2,29 @@ r"""The law of a choice where the two simplest assumptions do not hold: walls, a
 
 `theory.choice` has the law of F2 - F1 for a known noise and a prior whose walls are far.  Here the
 walls of the offset's box are kept (the difference is then still a function of the one estimate), or
-each model estimates its own noise (empirical Bayes; a function of exactly two mesoscopic variables,
-upsilon and T).  `derivation` has both functions in sympy; neither law has a closed form, one needs
-the root of a monotone function, the other a one-dimensional integral.
+each model estimates its own noise (empirical Bayes in a wide box, walls within reach are said; a
+function of exactly two mesoscopic variables, upsilon and T).  `derivation` has both functions in
+sympy; neither law has a closed form, one needs the root of a monotone function, the other a
+one-dimensional integral.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from theory.errors import finite, positive_number, squarable, whole
+from theory.errors import ValidityWarning, finite, positive_number, squarable, whole
 from theory.mesoscopic import Question
 
 Array = NDArray[np.float64]
+
+# Of `estimated_room`, for the choice.
+ENOUGH = 2.5
 
 
 class Derivation(NamedTuple):
@@ -103,7 +108,7 @@ def _between_walls(z: Any, w: float) -> Any:
     from scipy.special import log_ndtr
 
     if w < 1.0:
-        nodes, weights = np.polynomial.legendre.leggauss(40)
+        nodes, weights = _nodes(40)
         v = w * nodes
         # exp(v z) of both signs, from its largest value: no overflow far outside the box.
         terms = np.exp(np.multiply.outer(z, v - w) - 0.5 * v * v)
@@ -178,14 +183,22 @@ def critical_estimate(points: float, half_width: float, noise: float) -> float:
     >>> print(f"{critical_estimate(5, 1.0, 1.0):.10f}")
     0.5471374756
     """
-    from scipy.optimize import brentq
-
     question = Question(points, 0.0, half_width, noise)
     root = math.sqrt(question.weight) / noise
+    return _turn(half_width * root) / root
+
+
+def _turn(w: float) -> float:
+    """The estimate at which F2 - F1 is zero, and the walls at -w and w, in standard deviations."""
+    from scipy.optimize import brentq
+
+    wide = math.sqrt(max(2.0 * math.log(2.0 * w / math.sqrt(2.0 * math.pi)), 0.0))
+    if w - wide > 9.0:                          # both walls together hold back 1e-18
+        return wide
     high = 1.0
-    while _between_walls(high, half_width * root) > 0.0:
+    while _between_walls(high, w) > 0.0:
         high *= 2.0
-    return float(brentq(_between_walls, 0.0, high, (half_width * root,), 1e-15, 1e-14)) / root
+    return float(brentq(_between_walls, 0.0, high, (w,), 1e-15, 1e-14))
 
 
 def probability_with_box(points: float, offset: float, half_width: float, noise: float) -> float:
@@ -207,16 +220,22 @@ def probability_with_box(points: float, offset: float, half_width: float, noise:
     >>> print(f"{probability_with_box(2, 0.0, 0.5, 1.0):.10f}")
     0.3054598963
     """
+    Question(points, offset, half_width, noise)         # refuses what is none
+    return taken(points, offset, half_width, noise)
+
+
+def taken(points: float, offset: float, half_width: float, noise: float) -> float:
+    """`probability_with_box` of numbers that have been looked at."""
     from scipy.special import ndtr
 
-    question = Question(points, offset, half_width, noise)
-    turn = critical_estimate(points, half_width, noise) * math.sqrt(question.weight) / noise
-    shift = math.sqrt(question.delta)
+    root = math.sqrt(points) / noise
+    turn, shift = _turn(half_width * root), abs(offset) * root
     return float(ndtr(shift - turn) + ndtr(-shift - turn))
 
 
-def cumulative_with_estimated_noise(question: Question, points: int, difference: ArrayLike) -> Any:
-    """P(F2 - F1 <= difference) over data sets when each model estimates its own noise.
+def cumulative_with_estimated_noise(question: Question, points: int, difference: ArrayLike, *,
+                                    warn: bool = True) -> Any:
+    """P(F2 - F1 <= difference) over data sets when each model estimates its own noise, wide box.
 
     Parameters
     ----------
@@ -225,10 +244,17 @@ def cumulative_with_estimated_noise(question: Question, points: int, difference:
         N >= 3.
     difference : float or array
         In nats.
+    warn : bool
+        Whether walls within reach are said.
 
     Returns
     -------
     float or array
+
+    Warns
+    -----
+    ValidityWarning
+        If the walls of the offset's box are within reach (`estimated_room` below 4).
 
     Examples
     --------
@@ -245,13 +271,62 @@ def cumulative_with_estimated_noise(question: Question, points: int, difference:
         r = np.sqrt(u * np.expm1(grown))
         inside = (weight * (ndtr(shift - r) + ndtr(-shift - r))).sum(axis=-1)
         top = (points - 2) * np.exp(np.minimum(log_top, 700.0))
-        return np.asarray(inside + chdtrc(float(points - 2), top))
+        # The two parts meet at one, each with rounding errors of its own.
+        return np.asarray(np.minimum(inside + chdtrc(float(points - 2), top), 1.0))
 
+    if warn:
+        _out_of_reach("cumulative_with_estimated_noise", question, points, law=True)
     return _over(share, question, points, difference)
 
 
+def estimated_room(question: Question, points: int, law: bool = False) -> float:
+    """Posterior standard deviations between the wall and what the formula of estimated noise needs
+    free of it: the estimate that turns the choice or, for the law, the estimates to be expected.
+
+    At the noise estimate that one data set in a hundred exceeds.  From 2.5 on the probability of a
+    choice holds to about 2e-4; the law asks for 4.
+
+    Parameters
+    ----------
+    question : Question
+    points : int
+        N >= 3.
+    law : bool
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> near, far = (estimated_room(Question(10, 0.0, xi, 1.0), 10) for xi in (0.3, 10.0))
+    >>> print(f"{near:.1f} {far:.1f}")
+    0.6 17.4
+    """
+    from scipy.special import chdtri
+
+    k = whole("points", points, 3) - 2
+    unit = question.noise * math.sqrt(chdtri(k, 0.01) / k) / math.sqrt(question.weight)
+    room = question.half_width / unit - math.sqrt(question.threshold)
+    if law:
+        usual = abs(question.offset) + 3 * question.noise / math.sqrt(question.weight)
+        room = min(room, (question.half_width - usual) / unit)
+    return room
+
+
+def _out_of_reach(function: str, question: Question, points: int, law: bool = False) -> None:
+    """Warn where the walls of the offset's box would count."""
+    room = estimated_room(question, points, law)
+    if room < (4.0 if law else ENOUGH):
+        warnings.warn(f"{function}: with {points} points the wall of the offset's box at "
+                      f"{question.half_width:g} is {room:.1f} posterior standard deviations away "
+                      "at a noise estimate that may well happen, and this formula has no walls; "
+                      "probability_with_box keeps them where the noise is known",
+                      ValidityWarning, stacklevel=3)
+
+
 def density_with_estimated_noise(question: Question, points: int, difference: ArrayLike) -> Any:
-    """Density of F2 - F1 over data sets when each model estimates its own noise, per nat.
+    """Density of F2 - F1 over data sets when each model estimates its own noise, wide box, per nat.
 
     Parameters
     ----------
@@ -264,7 +339,13 @@ def density_with_estimated_noise(question: Question, points: int, difference: Ar
     Returns
     -------
     float or array
+
+    Warns
+    -----
+    ValidityWarning
+        If the walls of the offset's box are within reach (`estimated_room` below 4).
     """
+    _out_of_reach("density_with_estimated_noise", question, points, law=True)
     shift = math.sqrt(question.delta)
 
     def rate(log_top: Array) -> Array:
@@ -323,16 +404,23 @@ def _log_height(half: float) -> float:
 
 
 @cache
+def _nodes(count: int) -> tuple[Array, Array]:
+    nodes, weights = np.polynomial.legendre.leggauss(count)
+    return np.asarray(nodes), np.asarray(weights)
+
+
+@cache
 def _panels() -> tuple[Array, Array]:
     """Gauss-Legendre on [0, 1] in 24 panels."""
-    nodes, weights = np.polynomial.legendre.leggauss(16)
+    nodes, weights = _nodes(16)
     x = (np.arange(24)[:, None] + 0.5 * (nodes + 1.0)) / 24
     return x.ravel(), np.tile(0.5 * weights / 24, 24)
 
 
 def probability_with_estimated_noise(points: int, offset: float, half_width: float,
-                                     noise: float) -> float:
-    """P(F2 < F1) when each model estimates its own noise (empirical Bayes), centred positions.
+                                     noise: float, *, warn: bool = True) -> float:
+    """P(F2 < F1) when each model estimates its own noise (empirical Bayes), wide box, centred
+    positions.
 
     Parameters
     ----------
@@ -341,10 +429,17 @@ def probability_with_estimated_noise(points: int, offset: float, half_width: flo
         erratic.
     offset, half_width, noise : float
         As in `theory.mesoscopic.Question`.
+    warn : bool
+        Whether walls within reach are said.
 
     Returns
     -------
     float
+
+    Warns
+    -----
+    ValidityWarning
+        If the walls of the offset's box are within reach (`estimated_room` below 2.5).
 
     Examples
     --------
@@ -352,4 +447,6 @@ def probability_with_estimated_noise(points: int, offset: float, half_width: flo
     0.2984376898
     """
     question = Question(positive_number("points", points), offset, half_width, noise)
-    return float(cumulative_with_estimated_noise(question, points, 0.0))
+    if warn:
+        _out_of_reach("probability_with_estimated_noise", question, points)
+    return float(cumulative_with_estimated_noise(question, points, 0.0, warn=False))

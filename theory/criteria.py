@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import DomainError, finite, positive, regression, squarable
-from theory.rounding import condition, error_bound, residual, tell
+from theory.rounding import condition, error_bound, residual, solved, tell
 
 Array = NDArray[np.float64]
 
@@ -181,31 +181,33 @@ def criteria(design: ArrayLike, y: ArrayLike, noise: ArrayLike, prior_mean: Arra
     squarable("y", b)
     logs = np.log(s * math.sqrt(2 * math.pi))
     constant = float(logs.sum())
-    best, _, rank, _ = np.linalg.lstsq(A, b, rcond=None)
-    for _ in range(2):              # once more from the residuals, which keep their digits
-        best = best + np.linalg.lstsq(A, residual(X, data, best) / s, rcond=None)[0]
+    best, rank = solved(X, data, s)
     least = residual(X, data, best) / s
     likelihood = -constant - 0.5 * float(least @ least)
     if prior_covariance is None:
         if rank < d:
             raise DomainError("design", f"rank {rank}", f"{d} independent columns")
         Q, _ = np.linalg.qr(A)
-        h, r = np.sum(Q**2, axis=1), least
+        h, r, lost = np.sum(Q**2, axis=1), least - Q @ (Q.T @ least), 0.0
         wbic = -likelihood + 0.5 * d * math.log(n)
     else:
-        from theory.evidence import LinearRegression, mean_energy, posterior
+        from theory.evidence import LinearRegression, mean_energy
+        from theory.stacked import fit
 
         problem = LinearRegression(X, data, s, prior_mean, prior_covariance)
-        mean, covariance = posterior(problem)
-        h = np.einsum("ij,jk,ik->i", A, covariance, A)
-        r = residual(X, data, mean) / s
+        found = fit(X, data, s, problem.prior_mean, problem.prior_covariance, 1.0)
+        h, r, lost = np.sum(found.share**2, axis=1), found.rest, found.seen
         wbic = float(mean_energy(problem, 1.0 / math.log(n))) + constant
     if h.max() > 1 - 1e-12:
         raise DomainError(f"design[{int(h.argmax())}]", "a point of leverage 1",
                           "points whose loss leaves every parameter determined",
-                          "give a prior_covariance")
-    tell("criteria", error_bound(float(np.abs(logs).sum()) + float(np.sum(r**2 / (1 - h))),
-                                 float(np.max(np.abs(b))), condition(A) if rank == d else 1.0))
+                          "give a prior_covariance" if prior_covariance is None else
+                          "its prior_covariance is too wide beside the noise for float64 to tell; "
+                          "a narrower one, or more points like it")
+    size = float(np.abs(logs).sum()) + float(np.sum(r**2 / (1 - h)))
+    tell("criteria", max(error_bound(size, float(np.max(np.abs(b))),
+                                     condition(A) if prior_covariance is None else 1.0),
+                         lost * (1.0 + size) / (1.0 - float(h.max()))))
     at_mean = constant + 0.5 * float(r @ r)
     lppd = -constant - 0.5 * float(np.sum(np.log1p(h) + r**2 / (1 + h)))
     p_waic = float(np.sum(r**2 * h + 0.5 * h**2))

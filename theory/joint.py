@@ -35,7 +35,8 @@ from theory.errors import (
 )
 from theory.evidence import LinearRegression
 from theory.quadratic import Quadratic, cumulative
-from theory.rounding import least_squares
+from theory.rounding import ROUNDING, condition, least_squares, tell
+from theory.stacked import Factor, factor
 
 Array = NDArray[np.float64]
 
@@ -50,10 +51,15 @@ class Estimate:
         Least squares estimate.
     covariance : array (parameters, parameters)
         s^2 (X^T X)^-1.
+    triangle : array (parameters, parameters), optional
+        R with R^T R the inverse of the covariance, from the data themselves (`estimate`); used in
+        place of the covariance where it is given.  At positions far from zero it keeps the digits
+        that the entries of a covariance no longer hold.
     """
 
     value: Array
     covariance: Array
+    triangle: Array | None = None
 
 
 class Derivation(NamedTuple):
@@ -147,9 +153,9 @@ def estimate(design: ArrayLike, y: ArrayLike, noise: float) -> Estimate:
     """
     X, data = regression(design, y)
     s, value = positive_number("noise", noise), least_squares(X, data)
-    _, R = np.linalg.qr(X)
+    R = np.linalg.qr(X)[1] / s
     inverse = np.linalg.inv(R)
-    return Estimate(value, s**2 * inverse @ inverse.T)
+    return Estimate(value, inverse @ inverse.T, R)
 
 
 def difference(estimates: Sequence[Estimate], volume: float,
@@ -179,6 +185,9 @@ def difference(estimates: Sequence[Estimate], volume: float,
     -----
     ValidityWarning
         If the box is less than eight standard deviations of an estimate wide.
+    PrecisionWarning
+        Where rounding, of the estimates and covariances as they are stored or on the way, may move
+        it by more than 1e-6 nats.
 
     Examples
     --------
@@ -187,29 +196,61 @@ def difference(estimates: Sequence[Estimate], volume: float,
     -4.605170
     """
     log_v = math.log(positive_number("volume", volume))
-    values, covariances = _blocks(estimates, shared)
-    _wide("difference", covariances, log_v)
-    misfit, constant = _parts(values, covariances, log_v)
+    sets = _blocks(estimates, shared)
+    _wide("difference", sets, log_v)
+    misfit, constant = _parts("difference", sets, log_v)
     return misfit + constant
 
 
-def _parts(values: Array, covariances: Array, log_volume: float) -> tuple[float, float]:
-    """Half the squared distances of M values from their mean, and what does not depend on them."""
-    M, d = values.shape
-    precisions = np.linalg.inv(covariances)
-    together = np.linalg.inv(precisions.sum(axis=0))
-    mean = together @ np.einsum("mij,mj->i", precisions, values)
-    gaps = values - mean
-    misfit = 0.5 * float(np.einsum("mi,mij,mj->", gaps, precisions, gaps))
+class _Sets(NamedTuple):
+    """Data sets by their estimates and the roots of their precisions."""
+
+    values: Array        # (sets, parameters)
+    roots: Array         # (sets, parameters, parameters): W with W^T W the inverse covariance
+    lost: float          # relative rounding error of the roots
+
+
+def _parts(function: str, sets: _Sets, log_volume: float) -> tuple[float, float]:
+    """Half the squared distances of M values from their mean, and what does not depend on them.
+
+    Both from one triangle of all roots below one another: no precision is ever formed, which would
+    square the condition.
+    """
+    M, d = sets.values.shape
+    together, _, rest, size = _stacked(sets)
+    misfit = 0.5 * float(rest @ rest)
     # One Gaussian integral in place of M; each has (2 pi)^(d/2) sqrt(det Sigma) / V.
-    log_det = float(np.linalg.slogdet(covariances)[1].sum() - np.linalg.slogdet(together)[1])
+    log_det = 2.0 * (_log_det(together) - sum(_log_det(W) for W in sets.roots))
+    lost, moved = ROUNDING * condition(together) + sets.lost, ROUNDING * size
+    tell(function, lost * (M * d + 2.0 * misfit) + moved * (math.sqrt(2.0 * misfit) + moved),
+         level=4)
     return misfit, 0.5 * log_det + (M - 1) * (0.5 * d * math.log(2 * math.pi) - log_volume)
 
 
-def _wide(function: str, covariances: Array, log_volume: float) -> None:
+def _stacked(sets: _Sets) -> tuple[Array, Array, Array, float]:
+    """Triangle of all sets together, their mean, what separates them from it in standard
+    deviations, and the size of the values in these."""
+    M, d = sets.values.shape
+    Q, R = np.linalg.qr(sets.roots.reshape(M * d, d))
+    mean = sets.values[0]
+    # Each round measures from the last one's mean: a common part, however large, cancels before
+    # anything is rounded.
+    for _ in range(3):
+        gaps = np.einsum("mij,mj->mi", sets.roots, sets.values - mean).ravel()
+        mean = mean + np.linalg.solve(R, Q.T @ gaps)
+    size = np.max(np.einsum("mij,mj->mi", np.abs(sets.roots), np.abs(sets.values)))
+    return R, mean, gaps - Q @ (Q.T @ gaps), float(size)
+
+
+def _log_det(root: Array) -> float:
+    """ln |det| of a root, by its triangle: rows and columns of any scale."""
+    return float(np.sum(np.log(np.abs(np.diag(np.linalg.qr(root)[1])))))
+
+
+def _wide(function: str, sets: _Sets, log_volume: float) -> None:
     """Warn where the box, by its volume, is not eight posterior standard deviations wide."""
-    d = covariances.shape[-1]
-    widths = math.exp((log_volume - 0.5 * float(np.linalg.slogdet(covariances)[1].max())) / d)
+    d = sets.values.shape[1]
+    widths = math.exp((log_volume + min(_log_det(W) for W in sets.roots)) / d)
     if widths < 8.0:
         warnings.warn(f"{function}: the box is {widths:.1f} standard deviations of an estimate "
                       "wide and its walls count; theory.joint_box keeps them, and "
@@ -226,11 +267,24 @@ def integrated(estimates: Sequence[Estimate]) -> Estimate:
     Returns
     -------
     Estimate
+        With its triangle.
+
+    Raises
+    ------
+    DomainError
+        For fewer than two sets, or unequal numbers of parameters.
+
+    Warns
+    -----
+    PrecisionWarning
+        Where rounding may move the value by more than 1e-6 of its standard deviations.
     """
-    values, covariances = _blocks(estimates, None)
-    precisions = np.linalg.inv(covariances)
-    covariance = np.linalg.inv(precisions.sum(axis=0))
-    return Estimate(covariance @ np.einsum("mij,mj->i", precisions, values), covariance)
+    sets = _blocks(estimates, None)
+    R, value, rest, size = _stacked(sets)
+    inverse = np.linalg.inv(R)
+    lost = (ROUNDING * condition(R) + sets.lost) * (1.0 + float(np.linalg.norm(rest)))
+    tell("integrated", lost + ROUNDING * size, what="the estimate to {} standard deviations")
+    return Estimate(value, inverse @ inverse.T, R)
 
 
 def law_of_difference(truths: Sequence[Estimate], volume: float,
@@ -262,6 +316,9 @@ def law_of_difference(truths: Sequence[Estimate], volume: float,
     -----
     ValidityWarning
         If the box is less than eight standard deviations of an estimate wide.
+    PrecisionWarning
+        Where rounding, of the estimates and covariances as they are stored or on the way, may move
+        it by more than 1e-6 nats.
 
     Examples
     --------
@@ -274,14 +331,14 @@ def law_of_difference(truths: Sequence[Estimate], volume: float,
     -3.098305 2.250 0.9538958002
     """
     log_v = math.log(positive_number("volume", volume))
-    values, covariances = _blocks(truths, shared)
-    _wide("law_of_difference", covariances, log_v)
-    return _law(values, covariances, log_v)
+    sets = _blocks(truths, shared)
+    _wide("law_of_difference", sets, log_v)
+    return _law("law_of_difference", sets, log_v)
 
 
-def _law(values: Array, covariances: Array, log_volume: float) -> Quadratic:
-    misfit, constant = _parts(values, covariances, log_volume)
-    freedom = (len(values) - 1) * values.shape[1]
+def _law(function: str, sets: _Sets, log_volume: float) -> Quadratic:
+    misfit, constant = _parts(function, sets, log_volume)
+    freedom = (len(sets.values) - 1) * sets.values.shape[1]
     shifts = np.zeros(freedom)
     shifts[0] = math.sqrt(max(2.0 * misfit, 0.0))
     return Quadratic(constant, np.ones(freedom), shifts)
@@ -315,6 +372,9 @@ def probability_of_integration(first: ArrayLike, second: ArrayLike, gap: ArrayLi
     -----
     ValidityWarning
         If the box is less than eight standard deviations of an estimate wide.
+    PrecisionWarning
+        Where rounding, of the estimates and covariances as they are stored or on the way, may move
+        it by more than 1e-6 nats.
 
     Examples
     --------
@@ -325,18 +385,36 @@ def probability_of_integration(first: ArrayLike, second: ArrayLike, gap: ArrayLi
     """
     D = finite("gap", gap, 1)
     log_v = math.log(positive_number("volume", volume))
-    pair = np.stack([_covariance(*given, len(D)) for given in (("first", first),
-                                                              ("second", second))])
+    roots, lost = zip(*(_root(*given, len(D)) for given in (("first", first),
+                                                           ("second", second))), strict=True)
+    pair = _Sets(np.stack([D, 0.0 * D]), np.stack(roots), max(lost))
     _wide("probability_of_integration", pair, log_v)
-    return float(cumulative(_law(np.stack([D, 0.0 * D]), pair, log_v), 0.0))
+    return float(cumulative(_law("probability_of_integration", pair, log_v), 0.0))
 
 
-def _covariance(field: str, matrix: ArrayLike, d: int) -> Array:
+def _root(field: str, matrix: ArrayLike, d: int) -> tuple[Array, float]:
+    """W with W^T W the inverse of a covariance, by Cholesky's factor of the correlations, and the
+    relative error that the rounding of the entries themselves may have in it."""
     C = finite(field, matrix, 2)
-    if (C.shape != (d, d) or np.any(np.abs(C - C.T) > 1e-9 * np.max(np.abs(C), initial=0.0))
-            or np.linalg.eigvalsh(C)[0] <= 0.0):
-        raise DomainError(field, f"an array of shape {C.shape}", f"a covariance, ({d}, {d})")
-    return C
+    try:
+        if (C.shape != (d, d) or np.any(np.diag(C) <= 0.0)
+                or np.any(np.abs(C - C.T) > 1e-9 * np.max(np.abs(C), initial=0.0))):
+            raise np.linalg.LinAlgError
+        sd = np.sqrt(np.diag(C))
+        scaled = C / sd[:, None] / sd
+        W = np.linalg.inv(np.linalg.cholesky(0.5 * (scaled + scaled.T))) / sd
+    except np.linalg.LinAlgError:
+        raise DomainError(field, f"an array of shape {C.shape}",
+                          f"a covariance, ({d}, {d})") from None
+    return W, ROUNDING * condition(W) ** 2
+
+
+def _triangle(field: str, matrix: ArrayLike, d: int) -> Array:
+    R = finite(field, matrix, 2)
+    if R.shape != (d, d) or not np.all(np.diag(np.linalg.qr(R)[1])):
+        raise DomainError(field, f"an array of shape {R.shape}",
+                          f"a root of the precision, ({d}, {d})")
+    return R
 
 
 def gaussian_difference(problems: Sequence[LinearRegression]) -> float:
@@ -408,6 +486,11 @@ def law_of_gaussian_difference(problems: Sequence[LinearRegression], truths: Arr
     DomainError
         For fewer than two sets, different priors, or truths that do not fit.
 
+    Warns
+    -----
+    PrecisionWarning
+        Where rounding may move its mean by more than 1e-6 nats.
+
     Examples
     --------
     >>> one = LinearRegression([[1.0], [1.0]], [0.0, 0.0])          # prior N(0, 1), noise 1
@@ -421,44 +504,111 @@ def law_of_gaussian_difference(problems: Sequence[LinearRegression], truths: Arr
     if theta.shape != (len(problems), first.dimension):
         raise DomainError("truths", f"an array of shape {theta.shape}",
                           f"({len(problems)}, {first.dimension}): the parameters of each set")
-    triangles = [np.linalg.qr(p.design / p.noise[:, None])[1] for p in problems]
-    centre = np.concatenate([R @ (t - first.prior_mean)
-                             for R, t in zip(triangles, theta, strict=True)])
+    # Parameters and truths in units of the prior, from its mean: theta = m0 + L u.
+    L = np.asarray(np.linalg.cholesky(first.prior_covariance), dtype=np.float64)
+    rows = [np.linalg.qr(p.design / p.noise[:, None])[1] @ L for p in problems]
+    u = np.asarray(np.linalg.solve(L, (theta - first.prior_mean).T).T, dtype=np.float64)
+    law, lost = _between(rows, u)
+    tell("law_of_gaussian_difference", lost + ROUNDING * (condition(L.T) ** 2 - 1.0))
+    return law
 
-    def spread(R: Array) -> Array:
-        return np.eye(len(R)) + R @ first.prior_covariance @ R.T
 
-    whole, single = spread(np.concatenate(triangles)), [spread(R) for R in triangles]
-    form = np.linalg.inv(whole)
-    at = 0
-    for C in single:
-        form[at:at + len(C), at:at + len(C)] -= np.linalg.inv(C)
-        at += len(C)
+def _between(rows: list[Array], u: Array) -> tuple[Quadratic, float]:
+    """Law of the difference under N(0, 1), C_m the rows of set m and t_m ~ N(C_m u_m, 1),
+
+        F_int - F_sep = const + t^T [(1 + C C^T)^-1 - diag_m (1 + C_m C_m^T)^-1] t / 2,
+
+    and a bound of its rounding error in nats.
+    """
+    stacks = [factor(np.concatenate([C, np.eye(u.shape[1])]))
+              for C in (np.concatenate(rows), *rows)]
+    signs = [1.0] + [-1.0] * len(rows)
+    # All sets together: at the truth of the first one, and what the others' truths are beside it.
+    apart = np.concatenate([C @ (v - u[0]) for C, v in zip(rows, u, strict=True)])
+    parts = [_prior_and_rest(f, v, e) for f, v, e in zip(
+        stacks, (u[0], *u), (apart, *(np.zeros(len(C)) for C in rows)), strict=True)]
+    form, pull = -_inside(stacks[0]), parts[0].pull
+    ends = np.cumsum([len(C) for C in rows])
+    for f, part, C, end in zip(stacks[1:], parts[1:], rows, ends, strict=True):
+        own = slice(end - len(C), end)
+        form[own, own] += _inside(f)
+        pull[own] -= part.pull
     weights, axes = np.linalg.eigh(form)
-    constant = 0.5 * float(np.linalg.slogdet(whole)[1] - sum(np.linalg.slogdet(C)[1]
-                                                             for C in single))
-    return Quadratic(constant, weights, axes.T @ centre)
+    counts = np.abs(weights) > 1e-14 * np.max(np.abs(weights))
+    shifts = (axes.T @ pull)[counts] / weights[counts]
+    # A weight that is small against one is wrong by the rounding of one; the variance of its term
+    # is right by its shift, and the mean by the constant.
+    constant = sum(s * (f.log_det + 0.5 * part.least)
+                   for s, f, part in zip(signs, stacks, parts, strict=True))
+    lost = sum(part.lost for part in parts) + ROUNDING * float(np.abs(parts[0].pull) @ np.repeat(
+        [np.max(np.abs(C) @ np.abs(v - u[0])) for C, v in zip(rows, u, strict=True)],
+        [len(C) for C in rows]))
+    return Quadratic(constant - 0.5 * float(weights[counts] @ shifts**2), weights[counts],
+                     shifts), lost
 
 
-def _blocks(estimates: Sequence[Estimate], shared: Sequence[int] | None) -> tuple[Array, Array]:
-    """Values (M, d) and covariances (M, d, d) of the shared parameters, the rest integrated
-    out: the marginal of a normal law."""
+class _Pull(NamedTuple):
+    """(1 + C C^T)^-1 t at t = C u + e, t^T times it, and a bound of what rounding moves."""
+
+    pull: Array
+    least: float
+    lost: float
+
+
+def _prior_and_rest(stack: Factor, u: Array, e: Array) -> _Pull:
+    """The least of |t - C v|^2 + |v|^2, as |e - C w|^2 + |u + w|^2 with v = u + w: nothing large
+    is subtracted where sets agree, however wide the prior is."""
+    target = np.concatenate([e, -u])
+    along = stack.Q.T @ target
+    rest = target - stack.Q @ along
+    shaken = stack.sizes @ np.abs(stack.inverse)
+    return _Pull(rest[:len(e)], float(rest @ rest), ROUNDING * float(
+        np.sum(np.abs(stack.Q) * shaken) + np.abs(rest) @ (shaken @ np.abs(along))))
+
+
+def _inside(stack: Factor) -> Array:
+    """1 - (1 + C C^T)^-1 = Q Q^T of the rows of C."""
+    Q = stack.Q[:-stack.Q.shape[1]]
+    return np.asarray(Q @ Q.T)
+
+
+def _blocks(estimates: Sequence[Estimate], shared: Sequence[int] | None) -> _Sets:
+    """The shared parameters of every set, the rest integrated out: the marginal of a normal law."""
     if len(estimates) < 2:
         raise DomainError("estimates", f"{len(estimates)}", "two data sets or more")
     for m, e in enumerate(estimates):
         if not isinstance(e, Estimate):
             raise DomainError(f"estimates[{m}]", f"a {type(e).__name__}", "a theory.joint.Estimate")
     values = [finite(f"estimates[{m}].value", e.value, 1) for m, e in enumerate(estimates)]
-    covariances = [_covariance(f"estimates[{m}].covariance", e.covariance, len(v))
-                   for m, (e, v) in enumerate(zip(estimates, values, strict=True))]
-    sizes = {len(v) for v in values}
+    index = _shared([len(v) for v in values], shared)
+    roots, lost = zip(*(_marginal(f"estimates[{m}]", e, index)
+                        for m, e in enumerate(estimates)), strict=True)
+    return _Sets(np.stack([v[index] for v in values]), np.stack(roots), max(lost))
+
+
+def _shared(sizes: list[int], shared: Sequence[int] | None) -> list[int]:
     try:
         index = list(range(min(sizes))) if shared is None else [whole("shared", i, 0)
                                                                for i in shared]
     except TypeError:
         raise DomainError("shared", repr(shared), "a sequence of indices") from None
-    if (shared is None and len(sizes) > 1) or not index or max(index) >= min(sizes) \
-            or min(index) < 0 or len(set(index)) != len(index):
+    if (shared is None and len(set(sizes)) > 1) or not index or max(index) >= min(sizes) \
+            or len(set(index)) != len(index):
         raise DomainError("shared", str(shared), "parameters that every data set has, once each")
-    return (np.stack([v[index] for v in values]),
-            np.stack([C[np.ix_(index, index)] for C in covariances]))
+    return index
+
+
+def _marginal(field: str, given: Estimate, index: list[int]) -> tuple[Array, float]:
+    """Root of the precision of some parameters of one set, and its relative error."""
+    d = len(given.value)
+    if given.triangle is None:
+        root, lost = _root(f"{field}.covariance", given.covariance, d)
+    else:
+        root = _triangle(f"{field}.triangle", given.triangle, d)
+        lost = ROUNDING * condition(root)
+        if finite(f"{field}.covariance", given.covariance, 2).shape != (d, d):
+            raise DomainError(f"{field}.covariance", f"shape {np.shape(given.covariance)}",
+                              f"a covariance, ({d}, {d})")
+    # With the shared columns last, the corner of the triangle is what the others leave of them.
+    others = [j for j in range(d) if j not in index]
+    return np.linalg.qr(root[:, others + index])[1][len(others):, len(others):], lost

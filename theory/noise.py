@@ -156,6 +156,12 @@ def normal_inverse_gamma(design: ArrayLike, y: ArrayLike, shape: float, rate: fl
     DomainError
         For shapes that do not fit, NaN, or numbers that are not positive.
 
+    Warns
+    -----
+    PrecisionWarning
+        Where rounding may move F by more than 1e-6 nats, or the mean or a width by more than 1e-6
+        standard deviations.
+
     Examples
     --------
     >>> x = np.array([0.0, 1.0, 2.0, 3.0, 4.0, 6.0])
@@ -165,7 +171,8 @@ def normal_inverse_gamma(design: ArrayLike, y: ArrayLike, shape: float, rate: fl
     >>> print(f"{answer.free_energy:.10f}")
     6.5429739530
     """
-    from theory.evidence import LinearRegression, posterior
+    from theory.evidence import LinearRegression
+    from theory.stacked import fit
 
     alpha, gamma = positive_number("shape", shape), positive_number("rate", rate)
     # With unit noise the regression holds everything that theta contributes: Q / 2 is its energy
@@ -182,8 +189,11 @@ def normal_inverse_gamma(design: ArrayLike, y: ArrayLike, shape: float, rate: fl
     tell("normal_inverse_gamma", error_bound(
         terms, float(np.max(np.abs(unit.y))) / math.sqrt(g / a),
         min(condition(unit.design), math.sqrt(1.0 + float(np.max(kappa))))))
-    mean, covariance = posterior(unit)
-    return NormalInverseGamma(free, mean, g / a * covariance, 2.0 * a, a, g)
+    found = fit(unit.design, unit.y, unit.noise, unit.prior_mean, unit.prior_covariance, 1.0)
+    # Its bound is for unit noise; residuals count in units of the noise that there is.
+    tell("normal_inverse_gamma", found.lost * max(1.0, math.sqrt(a / g)),
+         what="this mean and scale to {} standard deviations")
+    return NormalInverseGamma(free, found.mean, g / a * found.root @ found.root.T, 2.0 * a, a, g)
 
 
 @dataclass(frozen=True)
@@ -480,23 +490,29 @@ def log_uniform_with_walls(line: BoxLine, lowest: float, highest: float) -> floa
     >>> print(f"{log_uniform_with_walls(line, 1e-3, 1e3):.8f}")       # nothing near the walls
     8.48369631
     """
-    from theory.box import reduced_free_energy
+    from theory.box import reduced_free_energy, wide_limit
 
     lo, hi = (math.log(v) for v in _bounds(lowest, highest))
     if np.ndim(line.noise):
         raise DomainError("line.noise", "different values", "one noise level for all points")
     N, reference = len(line.y), 2 * math.log(line.noise)
+    room = min(min(high - value, value - low) / sd for (low, high), value, sd in zip(
+        line.boxes, line.estimate, line.widths, strict=True))
 
     def free(u: float) -> float:
-        return 0.5 * N * (math.log(2 * math.pi) + u) + reduced_free_energy(
-            line, math.exp(reference - u))
+        beta = math.exp(reference - u)
+        # Nine standard deviations from every wall they hold back 1e-18 of the posterior.
+        known = wide_limit if room * math.sqrt(beta) > 9.0 else reduced_free_energy
+        return 0.5 * N * (math.log(2 * math.pi) + u) + known(line, beta)
 
     # In ln v the density is about a gamma law of N degrees: smooth on the scale 1 / sqrt(N).
     ends = np.linspace(lo, hi, 2 + math.ceil((hi - lo) * math.sqrt(N)))
     coarse = np.array([free(u) for u in ends])
-    near = np.flatnonzero(coarse < coarse.min() + 60.0)
+    near = np.flatnonzero(coarse < coarse.min() + 40.0)
     first, last = ends[max(near[0] - 1, 0)], ends[min(near[-1] + 1, len(ends) - 1)]
-    panels = max(2, math.ceil((last - first) * math.sqrt(N) / 4))
+    # No panel across which it falls by more than about e^8: at an end it may be far steeper.
+    steps = np.abs(np.diff(np.minimum(coarse, coarse.min() + 50.0))).sum()
+    panels = max(2, math.ceil((last - first) * math.sqrt(N) / 4), math.ceil(steps / 8.0))
     nodes, weights = np.polynomial.legendre.leggauss(16)
     edges = np.linspace(first, last, panels + 1)
     half = 0.5 * np.diff(edges)[:, None]

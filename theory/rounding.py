@@ -23,6 +23,9 @@ from theory.errors import DomainError, PrecisionWarning
 
 Array = NDArray[np.float64]
 
+# The relative error of a number after one step, with room for the few that follow.
+ROUNDING = 1e-15
+
 
 def residual(design: Array, y: Array, theta: Any) -> Array:
     """y - X theta, as if computed with twice the digits and rounded once.
@@ -73,12 +76,44 @@ def least_squares(design: Array, y: Array) -> Array:
     >>> least_squares(np.array([[1.0], [1.0]]), np.array([0.0, 2.0])).round(12).tolist()
     [1.0]
     """
-    theta, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
+    theta, rank = solved(design, y)
     if rank < design.shape[1]:
         raise DomainError("design", f"rank {rank}", f"{design.shape[1]} independent columns")
+    return theta
+
+
+def solved(design: Array, y: Array, noise: Any = 1.0) -> tuple[Array, int]:
+    """A least squares estimate, whether or not it is the only one, and the rank of the design.
+
+    Parameters
+    ----------
+    design : array (points, parameters)
+    y : array (points,)
+    noise : float or array (points,)
+
+    Returns
+    -------
+    theta : array (parameters,)
+    rank : int
+        Of the columns, each scaled to length one.
+
+    Examples
+    --------
+    >>> theta, rank = solved(np.array([[1e9, 1.0], [1e9 + 1, 1.0]]), np.array([0.0, 1.0]))
+    >>> rank, theta.round(9).tolist()
+    (2, [1.0, -1000000000.0])
+    """
+    # Columns of one size, by powers of two: which is exact, and what a rank is about.
+    weighted = design / np.broadcast_to(noise, y.shape)[:, None]
+    lengths = np.linalg.norm(weighted, axis=0)
+    unit = np.exp2(np.round(np.log2(np.where(lengths > 0.0, lengths, 1.0))))
+    scaled = weighted / unit
+    theta, _, rank, _ = np.linalg.lstsq(scaled, y / noise, rcond=None)
+    theta = theta / unit
     for _ in range(2):              # once more from the residuals, which keep their digits
-        theta = theta + np.linalg.lstsq(design, residual(design, y, theta), rcond=None)[0]
-    return np.asarray(theta)
+        rest = residual(design, y, theta) / noise
+        theta = theta + np.linalg.lstsq(scaled, rest, rcond=None)[0] / unit
+    return np.asarray(theta), int(rank)
 
 
 def _sum(a: Any, b: Any) -> tuple[Any, Any]:
@@ -147,21 +182,24 @@ def error_bound(terms: float, largest: float, conditioned: float = 1.0) -> float
     return 1e-12 * (1.0 + terms) * max(1.0, 1e-5 * largest, 1e-5 * conditioned)
 
 
-def tell(function: str, bound: float, level: int = 3) -> None:
-    """Warn, by the name of the function, where float64 may not hold F to 1e-6 nats.
+def tell(function: str, bound: float, level: int = 3,
+         what: str = "this free energy to {} nats") -> None:
+    """Warn, by the name of the function, where float64 may not hold an answer to 1e-6.
 
     Parameters
     ----------
     function : str
     bound : float
-        From `error_bound`.
+        Of the error; from `error_bound` for a free energy.
     level : int
         Frames between this function and the caller to be shown.
+    what : str
+        The answer and its unit, with braces for the bound.
 
     Warns
     -----
     PrecisionWarning
     """
     if not bound <= 1e-6:
-        warnings.warn(f"{function}: float64 holds this free energy to {bound:.0e} nats only",
+        warnings.warn(f"{function}: float64 holds {what.format(f'{bound:.0e}')} only",
                       PrecisionWarning, stacklevel=level)
