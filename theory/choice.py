@@ -609,6 +609,11 @@ def plan(offset: float, half_width: float, noise: float, probability: float = 0.
     -------
     Plan
 
+    Raises
+    ------
+    DomainError
+        As `points_needed`, for the prior that was asked for.
+
     Examples
     --------
     >>> print(plan(0.5, 10.0, 1.0))
