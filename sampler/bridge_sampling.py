@@ -41,7 +41,7 @@ from sampler.priors import Bernoulli, Gamma, Normal, log_density, support
 from sampler.series import autocorrelation_time
 
 Array = NDArray[np.float64]
-PARTS = 20            # most parts of the fitted density
+PARTS = (10, 20)      # most parts of the fitted density; the second where the first is not enough
 FITTED = 3000         # draws that are fitted
 EVALUATED = 8000      # draws at which the two densities are compared, each way
 DRAWN = 16000         # draws of q, each way, to begin with
@@ -137,11 +137,15 @@ class _OneWay:
 
 def _one_way(target: _Target, fitted: Array, evaluated: Array, way: int) -> _OneWay:
     """Fit on one half, evaluate on the other."""
-    q = target.fit(_thinned(fitted, FITTED), way)
     theta = _thinned(evaluated, EVALUATED)
-    at_p = target.log_weights(theta.reshape(-1, theta.shape[2]), q, way).reshape(theta.shape[:2])
-    at_q = target.log_weights_drawn(q, DRAWN, way)
-    log_ratio, variance = meng_wong(at_p, at_q)
+    for parts in PARTS:
+        q = target.fit(_thinned(fitted, FITTED), way, parts)
+        at_p = target.log_weights(theta.reshape(-1, theta.shape[2]), q, way)
+        at_p = at_p.reshape(theta.shape[:2])
+        at_q = target.log_weights_drawn(q, DRAWN, way)
+        log_ratio, variance = meng_wong(at_p, at_q)
+        if variance < ENOUGH**2:
+            break
     before = math.inf
     while ENOUGH**2 < variance < GAIN * before and len(at_q) < MOST_DRAWN:
         at_q = np.append(at_q, target.log_weights_drawn(q, len(at_q), way, len(at_q)))
@@ -244,11 +248,11 @@ class _Target:
 
     # -- the two densities ----------------------------------------------------------------------
 
-    def fit(self, draws: Array, way: int) -> Mixture:
+    def fit(self, draws: Array, way: int, parts: int = PARTS[0]) -> Mixture:
         """q of the folded draws (chains, sweeps, P)."""
         theta = fold(self.groups, draws.reshape(-1, draws.shape[2]))
-        uniform = self._uniform(PARTS, 1, way, _FIT)[:, 0]
-        return fit_mixture(self._logit(theta), PARTS, uniform, math.exp(self.log_orderings))
+        uniform = self._uniform(parts, 1, way, _FIT)[:, 0]
+        return fit_mixture(self._logit(theta), parts, uniform, math.exp(self.log_orderings))
 
     def log_weights(self, theta: Array, q: Mixture, way: int) -> Array:
         """ln p/q at draws of the posterior, theta (n, P)."""

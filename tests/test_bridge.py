@@ -427,9 +427,11 @@ def test_more_is_drawn_where_it_pays(campaign: dict[str, Any], monkeypatch: pyte
     monkeypatch.setattr(bridge_sampling, "ENOUGH", 0.0)
     found = bridge_sampling._bridge(run)
     assert found is not None
-    assert counts[:3] == [(0, 100), (100, 100), (200, 200)]
+    assert counts[:4] == [(0, 100), (0, 100), (100, 100), (200, 200)]     # two densities, then more
+    counts.clear()
     monkeypatch.setattr(bridge_sampling, "ENOUGH", math.inf)
     fewer = bridge_sampling._bridge(run)
+    assert counts == [(0, 100), (0, 100)]                                 # one, each way
     assert fewer is not None and found.within < 0.7 * fewer.within
     # In pieces the same draws as in one go.
     target = _Target(run.posterior, run.seed)
