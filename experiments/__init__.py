@@ -22,6 +22,7 @@ EXPERIMENTS = (
     "crystal_phases",
     "xanes_pre_edge",
     "sphere_populations",
+    "measuring_time",
     "mossbauer_hamiltonian",
 )
 # Hours, or guests in an environment of their own: `reproduce` prints what is stored of them.

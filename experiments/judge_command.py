@@ -50,7 +50,8 @@ def judge_sampler(sampler: str, words: str, seeds: int, json_file: str | None = 
         runs = [_run(sampler, case, seed, seeds) for seed in range(1, seeds + 1)]
         judged: Judgement | Verdict = (judge_many([one.verdict for one in runs]) if seeds > 1
                                        else runs[0].verdict)
-        print(f"{judged}\n  {_cost(runs)}\n", flush=True)
+        power = f"\n  {judged.power}" if isinstance(judged, Judgement) else ""
+        print(f"{judged}{power}\n  {_cost(runs)}\n", flush=True)
         records.append({**json.loads(judged.to_json()), "seeds": seeds,
                         "seconds": [round(one.seconds, 3) for one in runs],
                         "evaluations": [one.evaluations for one in runs],

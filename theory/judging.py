@@ -390,6 +390,18 @@ class Judgement:
         more = f"; {len(wrong) - 3} more numbers wrong" if len(wrong) > 3 else ""
         return f"{head}: {'; '.join(wrong[:3])}{more}"
 
+    @property
+    def power(self) -> str:
+        """What so many runs can find at all, in a sentence."""
+        from scipy.special import chdtri
+
+        runs = max((record.runs for record in self.records), default=0)
+        if not runs:
+            return ""
+        factor = math.sqrt(chdtri(runs, self.records[0].level / 2) / chdtri(runs, 0.9))
+        return (f"{runs} runs find an error bar that is too small by a factor {factor:.2g} or more "
+                "nine times out of ten")
+
     def __str__(self) -> str:
         return "\n".join([self.verdict, *(f"  {record}" for record in self.records)])
 
