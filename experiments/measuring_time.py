@@ -85,7 +85,7 @@ def posterior(K: int, data: Any, time: float, informed: bool = False) -> Any:
 
     height: Any = Gamma(5, 5 / time) if informed else Uniform(0, 3 * time)
     center: Any = Normal(1.5, 5**-0.5) if informed else Uniform(0, 3)
-    model = Model.single(shapes.constant, "background",
+    model = Model.single(shapes.constant, "background_",
                          offset=Uniform(0.01 * time, 0.5 * time)) + Model.repeated(
         K, peak(), a=height, b=Gamma(5, 0.04), mu=center)
     return Posterior(model, data)
