@@ -53,6 +53,8 @@ APART = ("__init__", "__main__", "files", "report")
 def every_campaign() -> dict[str, Campaign]:
     """All campaigns by name, in the order of the table."""
     from experiments.campaigns import (
+        choosing,
+        constants,
         evidence,
         honesty,
         moves,
@@ -62,7 +64,8 @@ def every_campaign() -> dict[str, Campaign]:
         three_peaks,
     )
 
-    modules = (evidence, honesty, moves, mutation, repeating, sampling, three_peaks)
+    modules = (choosing, constants, evidence, honesty, moves, mutation, repeating, sampling,
+               three_peaks)
     found = [c for module in modules for c in module.campaigns()]
     return {c.name: c for c in sorted(found, key=lambda c: c.name)}
 

@@ -10,11 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 
 from experiments import reliability, results
 from experiments.campaigns import (
+    choosing,
+    constants,
     evidence,
     honesty,
     moves,
@@ -26,9 +29,11 @@ from experiments.campaigns import (
 )
 from experiments.paths import ROOT
 from experiments.run_store import RunStore
-from sampler import Gamma, philox
+from sampler import Data, Gamma, philox
+from sampler.choice import probabilities
 from sampler.kernels import reference
-from theory.cases import named
+from theory.cases import BUILDERS, named
+from theory.singular import product_partition
 
 
 def failing(findings: Any) -> list[str]:
@@ -298,6 +303,191 @@ def test_no_two_runs_share_a_seed() -> None:
     for (run, _, _), seed in seeds.items():
         by_run.setdefault(run, []).append(seed)
     assert all(len(set(v)) == len(v) and max(v) < 2**64 for v in by_run.values())
+
+
+# ---- choices, singular posteriors, constants -----------------------------------------------------
+
+
+def regression_by_covariance(design: Any, y: Any, noise: float) -> float:
+    """F of a linear model with prior variances 1, as the density of y: mean 0, one covariance."""
+    C = noise**2 * np.eye(len(y)) + design @ design.T
+    return float(0.5 * (y @ np.linalg.solve(C, y) + np.linalg.slogdet(2 * np.pi * C)[1]))
+
+
+def test_exact_free_energies_of_the_choices_by_second_routes() -> None:
+    """Linear models by the covariance of y; peaks by the quadrature of `theory.cases` (two) and by
+    a plain grid over height and centre (one); n = 10,000 by finer panels."""
+    x, y, noise = choosing.spectrum("degree")
+    for k in choosing.CHOICES["degree"]:
+        by_density = regression_by_covariance(np.vander(x, k + 1), y, noise)
+        assert choosing.exact("degree", k) == pytest.approx(by_density, abs=1e-9)
+    x, y, noise = choosing.spectrum("second peak in place")
+    curves = np.exp(-((x[:, None] - [2.0, 2.6]) ** 2) / 0.32)
+    for k in (1, 2):
+        by_density = regression_by_covariance(curves[:, :k], y, noise)
+        assert choosing.exact("second peak in place", k) == pytest.approx(by_density, abs=1e-9)
+    two = named("two_peaks")
+    assert choosing.peaks_free_energy(two.data[0].x, two.data[0].y, 0.1, 2) == pytest.approx(
+        -two.log_evidence, abs=1e-8)
+    x, y, noise = choosing.spectrum("second peak anywhere")
+    h, c = np.linspace(-8.0, 8.0, 1601), np.linspace(0.0, 5.0, 2001)
+    fit = np.exp(-((x - c[:, None]) ** 2) / 0.32)
+    chi = (y @ y - 2 * np.outer(h, fit @ y) + np.outer(h**2, np.sum(fit**2, axis=1))) / noise**2
+    mass = np.trapezoid(np.trapezoid(np.exp(-0.5 * (chi - chi.min() + h[:, None] ** 2)), c), h)
+    plain = (0.5 * chi.min() - np.log(mass / 5.0 / np.sqrt(2 * np.pi))
+             + len(x) * np.log(noise * np.sqrt(2 * np.pi)))
+    assert choosing.exact("second peak anywhere", 1) == pytest.approx(plain, abs=1e-5)
+    x, y, noise = choosing.spectrum("two peaks for one 10000")
+    assert choosing.peaks_free_energy(x, y, noise, 2, nodes=12) == pytest.approx(
+        choosing.peaks_free_energy(x, y, noise, 2), abs=1e-6)
+
+
+def test_exact_free_energy_of_the_product_by_second_routes() -> None:
+    """In a and b on a plain grid; the closed form where the data have no slope at all."""
+    x, y, noise = choosing.spectrum("product 100")
+    a = (np.arange(2000) + 0.5) / 1000 - 1.0
+    t = np.outer(a, a)
+    energy = (y @ y - 2 * t * (x @ y) + t**2 * (x @ x)) / (2 * noise**2)
+    low = energy.min()
+    plain = low - np.log(np.mean(np.exp(low - energy))) + 100 * np.log(
+        noise * np.sqrt(2 * np.pi))
+    assert choosing.product_free_energy(x, y, noise) == pytest.approx(plain, abs=1e-5)
+    level = y - x * (x @ y) / (x @ x)
+    closed = (0.5 * level @ level / noise**2 + 100 * np.log(noise * np.sqrt(2 * np.pi))
+              - np.log(product_partition(0.5 * (x @ x) / noise**2)))
+    assert choosing.product_free_energy(x, level, noise) == pytest.approx(closed, abs=1e-9)
+
+
+def test_the_sampler_gets_the_models_whose_probabilities_are_known() -> None:
+    """One run of each kind; z as in the campaign, beyond 4.5 once in 1e5."""
+    for name in ("second peak in place", "second peak anywhere"):
+        row = choosing.chosen_run(name, 1)
+        off = np.abs(np.array(row["p"]) - choosing.exact_shares(name))
+        assert off.max() < 0.02 and np.all(off < 4.5 * np.array(row["error"]))
+    for name in ("product 100", "two peaks for one 10"):
+        row = choosing.singular_run(name, 1)
+        assert abs(row["off"]) < 4.5 * row["error"] < 0.1
+    posterior = choosing.model("degree", 3)
+    design = choosing.spectrum("degree")[0][:, None] ** np.arange(4)
+    theta = np.array([0.3, -0.2, 0.5, 0.1])
+    rest = (choosing.spectrum("degree")[1] - design @ theta) / 0.5
+    assert posterior.energy(theta) == pytest.approx(0.5 * rest @ rest, rel=1e-12)
+    assert posterior.log_prior(theta) == pytest.approx(
+        -0.5 * theta @ theta - 2 * np.log(2 * np.pi), rel=1e-12)
+
+
+def chosen_records(shift: float = 0.0, factor: float = 1.0, size: float = 0.1) -> Any:
+    """50 choices of each kind from F with honest errors of 5 millinats; the last model's F off by
+    ``shift``, probabilities' errors wrong by a factor."""
+    g = np.random.default_rng(31)
+    out: dict[str, list[Any]] = {}
+    for name, labels in choosing.CHOICES.items():
+        out[name] = []
+        for _ in range(50):
+            z, e = honest_errors(len(labels), 3, g)
+            F = np.array([choosing.exact(name, k) for k in labels]) + size * z
+            F[-1] += shift
+            p, error = probabilities(F, size * e)
+            out[name].append({"p": p.tolist(), "error": (factor * error).tolist(),
+                              "certain": True})
+    return out
+
+
+def test_probabilities_that_are_off_are_caught() -> None:
+    """Twins: orderings counted twice in K = 2; a hundredth of a nat on it; errors a third of what
+    they are; F known to 0.1 nats only."""
+    peaks = [name for name in choosing.CHOICES if name != "degree"]
+
+    def caught(records: Any, words: str) -> list[str]:
+        return [name for name in peaks
+                if any(c.startswith(name) and words in c for c in failing(
+                    choosing.judge_choice(records)))]
+
+    assert not failing(choosing.judge_choice(chosen_records()))
+    assert caught(chosen_records(np.log(2.0)), "share") == peaks
+    slight = chosen_records(0.01)
+    assert caught(slight, "mean p") == peaks and not caught(slight, "share")
+    assert caught(chosen_records(factor=1 / 3), "rms") == peaks
+    assert caught(chosen_records(size=2.0), "share") == peaks
+
+
+def singular_records(spoil: Any = lambda kind, n: 0.0, factor: float = 1.0) -> Any:
+    g = np.random.default_rng(37)
+    out: dict[str, list[Any]] = {}
+    for kind in choosing.SINGULAR:
+        for n in choosing.POINTS:
+            off, error = honest_errors(20, 3, g)
+            out[f"{kind} {n}"] = [
+                {"off": 0.2 * z + spoil(kind, n), "error": 0.2 * factor * e, "freedom": 3,
+                 "trusted": True} for z, e in zip(off, error, strict=True)]
+    return out
+
+
+def test_a_law_of_large_numbers_that_does_not_hold_is_caught() -> None:
+    """Twins: (d/2) ln n in place of the singular law; 0.08 nats at one end; error bars a fifth."""
+    assert not failing(choosing.judge_singular(singular_records()))
+    surplus = {"product": 0.5, "two peaks for one": 1.0}       # d/2 less lambda, about
+    regular = failing(choosing.judge_singular(singular_records(
+        lambda kind, n: surplus[kind] * np.log(n))))
+    assert sum("exact difference" in c for c in regular) == 6
+    end = failing(choosing.judge_singular(singular_records(
+        lambda kind, n: 0.08 * (kind == "product" and n == 10_000), 10.0)))
+    assert end == ["product: mean of F(10000) - F(1000) less the exact difference (nats)"]
+    proud = failing(choosing.judge_singular(singular_records(factor=0.2)))
+    assert proud and all("standard errors" in c for c in proud)
+
+
+def test_every_formula_is_held_against_many_digits() -> None:
+    assert constants._names() == tuple(constants.formulas())
+    good = {name: [constants.energy_run(name, 1)] for name in ("lorentzian", "sphere")}
+    assert not failing(constants.judge_energies(good))
+    for key in ("compiled", "plain", "of a run", "constant"):
+        wrong = {name: [{law: {**v, key: 1e-11 if law == "poisson" else v[key]}
+                         for law, v in rows[0].items()}] for name, rows in good.items()}
+        assert len(failing(constants.judge_energies(wrong))) == 1
+
+
+def test_a_half_width_and_a_lost_constant_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: a Lorentzian whose width is half as wide; ln(2 pi) / 2 of each point forgotten."""
+    with monkeypatch.context() as patch:
+        patch.setitem(constants.WRITTEN, "lorentzian",
+                      lambda m, x, a, c, w: a / (1 + ((x - c) / w) ** 2))
+        wrong = failing(constants.judge_energies({"l": [constants.energy_run("lorentzian", 1)]}))
+        assert len(wrong) == 12 and not any("constant" in claim for claim in wrong)
+    monkeypatch.setattr(Data, "constant", property(
+        lambda data: float(np.sum(np.log(data.deviation)))))
+    found = constants.energy_run("lorentzian", 1)
+    assert {k for law in constants.LAWS for k, v in found[law].items() if v > 1e-12} == {
+        "constant"}
+    wrong = failing(constants.judge_cases({"line": [constants.case_run("straight_line", 1)]}))
+    assert {claim.split(":")[0] for claim in wrong} == {
+        "ln likelihood of the case + U + constant, relative",
+        "constant of the sampler, relative error"}
+
+
+def test_conventions_of_a_case_and_a_constant_that_is_not_tempered(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    case = named("straight_line")
+    good = {name: [constants.case_run(name, 1)] for name in ("straight_line", "counts_peak")}
+    assert not failing(constants.judge_cases(good))
+    cold = case.data[0].y.size * np.log(0.5 * np.sqrt(2 * np.pi))
+    planted = replace(case, tempered=lambda beta: case.tempered(beta) - (1 - beta) * cold)
+    monkeypatch.setitem(BUILDERS, "straight_line", lambda: planted)
+    wrong = failing(constants.judge_cases({"line": [constants.case_run("straight_line", 1)]}))
+    assert wrong == ["F(beta) of the whole likelihood, relative error: largest of 1 cases (line)"]
+
+
+def test_the_many_digits_of_a_line_by_their_own_derivative() -> None:
+    """<E> is dF/dbeta; F(1) is the density of y; a twin: <E> without half a degree of freedom."""
+    case = named("shared_slope")
+    h = 1e-6
+    F, E, constant = constants.linear_answers(case, (0.1 - h, 0.1, 0.1 + h, 1.0))
+    slope = float((F[2] - F[0]) / (2 * h))
+    assert float(E[1]) == pytest.approx(slope, rel=1e-7)
+    assert abs(float(E[1]) - 0.5 - slope) > 1e-3
+    assert float(F[3] + constant) == pytest.approx(-case.log_evidence, rel=1e-12)
+    assert float(constants.written("sphere")(mpmath, 2.0, 1.5, 0.7)) == pytest.approx(
+        1.5 * (3 * (np.sin(1.4) - 1.4 * np.cos(1.4)) / 1.4**3) ** 2, rel=1e-12)
 
 
 # ---- the runner ---------------------------------------------------------------------------------

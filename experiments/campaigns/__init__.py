@@ -1,6 +1,8 @@
 """The reliability campaigns: many runs, one question each, an answer with its false-alarm rate.
 
-``evidence`` asks whether F and its error bar are right, ``honesty`` whether bad runs are flagged,
+``evidence`` asks whether F and its error bar are right, ``choosing`` whether probabilities of
+models are, and F where no posterior is normal, ``constants`` whether energies and constants are
+right to the last digits, ``honesty`` whether bad runs are flagged,
 ``sampling`` whether draws follow the posterior, ``moves`` whether single steps and exchanges leave
 it alone, ``repeating`` whether a run gives the same bits whatever interrupts it, ``mutation``
 whether the tests would notice if any of it were wrong, ``three_peaks`` how little work suffices.
