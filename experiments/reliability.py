@@ -54,6 +54,7 @@ def every_campaign() -> dict[str, Campaign]:
     """All campaigns by name, in the order of the table."""
     from experiments.campaigns import (
         evidence,
+        geweke,
         honesty,
         moves,
         mutation,
@@ -62,7 +63,7 @@ def every_campaign() -> dict[str, Campaign]:
         three_peaks,
     )
 
-    modules = (evidence, honesty, moves, mutation, repeating, sampling, three_peaks)
+    modules = (evidence, geweke, honesty, moves, mutation, repeating, sampling, three_peaks)
     found = [c for module in modules for c in module.campaigns()]
     return {c.name: c for c in sorted(found, key=lambda c: c.name)}
 
