@@ -56,6 +56,7 @@ def every_campaign() -> dict[str, Campaign]:
         choosing,
         constants,
         evidence,
+        geweke,
         honesty,
         moves,
         mutation,
@@ -64,7 +65,7 @@ def every_campaign() -> dict[str, Campaign]:
         three_peaks,
     )
 
-    modules = (choosing, constants, evidence, honesty, moves, mutation, repeating, sampling,
+    modules = (choosing, constants, evidence, geweke, honesty, moves, mutation, repeating, sampling,
                three_peaks)
     found = [c for module in modules for c in module.campaigns()]
     return {c.name: c for c in sorted(found, key=lambda c: c.name)}

@@ -4,8 +4,10 @@
 models are, and F where no posterior is normal, ``constants`` whether energies and constants are
 right to the last digits, ``honesty`` whether bad runs are flagged,
 ``sampling`` whether draws follow the posterior, ``moves`` whether single steps and exchanges leave
-it alone, ``repeating`` whether a run gives the same bits whatever interrupts it, ``mutation``
-whether the tests would notice if any of it were wrong, ``three_peaks`` how little work suffices.
+it alone, ``geweke`` whether parameters and data keep their joint law, ``repeating`` whether a run
+gives the same bits whatever interrupts it, ``stops`` what signals, full disks and other processes
+leave behind, ``mutation`` whether the tests would notice if any of it were wrong, ``three_peaks``
+how little work suffices.
 `experiments.reliability` runs them.
 """
 
