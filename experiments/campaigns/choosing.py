@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -278,7 +279,7 @@ def judge_singular(records: Records) -> list[Finding]:
         out.append(inside(f"{name} points: farthest F of {len(rows)}, in its standard errors",
                           float(z[far]), -4.0, 4.0, f"{alarm:.0e}"))
     for kind in SINGULAR:
-        for few, many in zip(POINTS[:-1], POINTS[1:], strict=True):
+        for few, many in pairwise(POINTS):
             gap = off[f"{kind} {many}"] - off[f"{kind} {few}"]
             error = float(gap.std(ddof=1)) / math.sqrt(len(gap)) if len(gap) > 1 else 0.0
             out.append(inside(
