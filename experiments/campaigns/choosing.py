@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -191,9 +192,9 @@ def singular(name: str) -> tuple[Any, float]:
 
     x, y, noise = spectrum(name)
     if name.startswith("product"):
-        model_of = Model.single(parse_formula("product", "a*b*x", ("a", "b")), a=(-1.0, 1.0),
-                                b=(-1.0, 1.0))
-        return Posterior(model_of, Data(x, y, noise=noise)), product_free_energy(x, y, noise)
+        line = Model.single(parse_formula("product", "a*b*x", ("a", "b")), a=(-1.0, 1.0),
+                            b=(-1.0, 1.0))
+        return Posterior(line, Data(x, y, noise=noise)), product_free_energy(x, y, noise)
     return model(name, 2), peaks_free_energy(x, y, noise, 2)
 
 
@@ -278,7 +279,7 @@ def judge_singular(records: Records) -> list[Finding]:
         out.append(inside(f"{name} points: farthest F of {len(rows)}, in its standard errors",
                           float(z[far]), -4.0, 4.0, f"{alarm:.0e}"))
     for kind in SINGULAR:
-        for few, many in zip(POINTS[:-1], POINTS[1:], strict=True):
+        for few, many in pairwise(POINTS):
             gap = off[f"{kind} {many}"] - off[f"{kind} {few}"]
             error = float(gap.std(ddof=1)) / math.sqrt(len(gap)) if len(gap) > 1 else 0.0
             out.append(inside(
