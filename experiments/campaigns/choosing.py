@@ -68,6 +68,7 @@ def spectrum(name: str) -> tuple[Array, Array, float]:
     return x, shape(x, 2.2) + 0.3 * draw(4).normal(size=n), 0.3
 
 
+@cache
 def exact(name: str, label: int) -> float:
     """F of one model of a choice, the constant included (nats)."""
     from theory.evidence import LinearRegression, free_energy
