@@ -68,6 +68,7 @@ def spectrum(name: str) -> tuple[Array, Array, float]:
     return x, shape(x, 2.2) + 0.3 * draw(4).normal(size=n), 0.3
 
 
+@cache
 def exact(name: str, label: int) -> float:
     """F of one model of a choice, the constant included (nats)."""
     from theory.evidence import LinearRegression, free_energy
@@ -192,9 +193,9 @@ def singular(name: str) -> tuple[Any, float]:
 
     x, y, noise = spectrum(name)
     if name.startswith("product"):
-        model_of = Model.single(parse_formula("product", "a*b*x", ("a", "b")), a=(-1.0, 1.0),
-                                b=(-1.0, 1.0))
-        return Posterior(model_of, Data(x, y, noise=noise)), product_free_energy(x, y, noise)
+        line = Model.single(parse_formula("product", "a*b*x", ("a", "b")), a=(-1.0, 1.0),
+                            b=(-1.0, 1.0))
+        return Posterior(line, Data(x, y, noise=noise)), product_free_energy(x, y, noise)
     return model(name, 2), peaks_free_energy(x, y, noise, 2)
 
 

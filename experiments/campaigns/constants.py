@@ -32,14 +32,14 @@ LINEAR = ("straight_line", *(f"polynomial_{k}" for k in range(9)), "shared_slope
 X = np.linspace(0.0, 3.0, 21)
 SPREAD = 0.4 + 0.1 * np.cos(X)
 Y = np.round(3.0 + 2.0 * np.sin(2.0 * X))
-# The numbers of an instrument's pattern, phase of diffraction: lines and their intensities.
+# A phase of diffraction: its lines with their intensities, their width and Lorentzian share.
 LINES, WIDTH, MIXING = ((0.5, 1.0), (2.0, 0.4)), 0.3, 0.5
 
 
 # ---- the shapes, with many digits ----------------------------------------------------------------
 
 
-def _lorentz(m: Any, x: Any, centre: Any, width: Any) -> Any:
+def _lorentz(x: Any, centre: Any, width: Any) -> Any:
     return 1 / (1 + 4 * ((x - centre) / width) ** 2)
 
 
@@ -49,7 +49,7 @@ def _gauss(m: Any, x: Any, centre: Any, width: Any) -> Any:
 
 
 def _voigt(m: Any, x: Any, a: Any, c: Any, w: Any, share: Any) -> Any:
-    return a * (share * _lorentz(m, x, c, w) + (1 - share) * _gauss(m, x, c, w))
+    return a * (share * _lorentz(x, c, w) + (1 - share) * _gauss(m, x, c, w))
 
 
 def _sphere(m: Any, x: Any, intensity: Any, radius: Any) -> Any:
@@ -65,7 +65,7 @@ def _phase(m: Any, x: Any, present: Any, amount: Any) -> Any:
 # name: curve (mpmath, x, parameters in the order of the formula)
 WRITTEN: dict[str, Callable[..., Any]] = {
     "gaussian": lambda m, x, a, c, w: a * _gauss(m, x, c, w),
-    "lorentzian": lambda m, x, a, c, w: a * _lorentz(m, x, c, w),
+    "lorentzian": lambda m, x, a, c, w: a * _lorentz(x, c, w),
     "pseudo_voigt": _voigt,
     "exponential": lambda m, x, a, r: a * m.exp(-r * x),
     "stretched_exponential": lambda m, x, a, r, b: a * m.exp(-((r * x) ** b)),
