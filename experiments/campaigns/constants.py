@@ -90,8 +90,8 @@ def formulas() -> dict[str, Any]:
     own = [shapes.gaussian, shapes.lorentzian, shapes.pseudo_voigt, shapes.exponential,
            shapes.stretched_exponential, shapes.recovery, shapes.stretched_recovery,
            shapes.constant, shapes.linear, shapes.polynomial(3), scattering.SPHERE, xanes.EDGE,
-           xanes.WHITE_LINE, diffraction.pattern("phase", *zip(*LINES, strict=True), WIDTH,
-                                                 MIXING)]
+           xanes.WHITE_LINE, diffraction.pattern("phase", [at for at, _ in LINES],
+                                                 [high for _, high in LINES], WIDTH, MIXING)]
     out = {formula.name: formula for formula in own}
     folded = {"velocity": 1.0, "fold": 0.0, "shift": 0.0, "field": 1.0, "width": 1.0,
               "outer_depth": 1.0}
@@ -133,7 +133,7 @@ def posterior(name: str, law: str) -> Any:
     box = Uniform(0.3, 2.5)
     priors = {n: Uniform(0.0, 1.0) if n in SHARES else box
               for n in formula.parameters}
-    model = Model.single(formula, "term_", **priors) + Model.single(
+    model = Model.single(formula, "term_", priors=None, **priors) + Model.single(
         shapes.constant, "background_", offset=LEVEL)
     match law:
         case "known":
