@@ -113,17 +113,13 @@ def differences(rss: Array, points: int, settings: Settings) -> Array:
 
 
 def law(kind: str, points: int, offset: float, settings: Settings, difference: Array) -> Array:
-    """Exact P(F2 - F1 <= difference).
+    """Exact P(F2 - F1 <= difference)."""
+    from theory.choice import cumulative, cumulative_with_estimated_noise
 
-    With the noise estimated F2 - F1 is ln(2 xi_b) and a rest that knows no prior: the
-    distribution at d is the probability of a choice under a prior narrower by exp(-d).
-    """
-    from theory.choice import cumulative, probability_with_estimated_noise
-
+    asked = question(points, offset, settings)
     if kind == "known":
-        return np.asarray(cumulative(question(points, offset, settings), difference))
-    return np.array([probability_with_estimated_noise(
-        points, offset, settings.half_width * math.exp(-d), settings.noise) for d in difference])
+        return np.asarray(cumulative(asked, difference))
+    return np.asarray(cumulative_with_estimated_noise(asked, points, difference))
 
 
 def p_value(kind: str, points: int, offset: float, settings: Settings, found: Array) -> float:
