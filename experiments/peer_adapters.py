@@ -84,12 +84,13 @@ class Problem:
     x, y : array (n,)
     noise : float
         Standard deviation.
-    upper : array (9,)
-        The box reaches from 0 to these: a, b, mu of every peak.
+    lower, upper : array (9,)
+        The box: a, b, mu of every peak.
     """
 
-    def __init__(self, x: Array, y: Array, noise: float, upper: Array) -> None:
-        self.x, self.y, self.precision, self.upper = x, y, noise**-2, upper
+    def __init__(self, x: Array, y: Array, noise: float, lower: Array, upper: Array) -> None:
+        self.x, self.y, self.precision = x, y, noise**-2
+        self.lower, self.upper, self.width = lower, upper, upper - lower
         self.dimension, self.calls = len(upper), 0
         self.compiled = compiled()
         self.compiled(upper[None], x, y, self.precision)
@@ -104,12 +105,12 @@ class Problem:
 
     def prior_transform(self, u: Any) -> Array:
         """From the unit cube, (..., 9)."""
-        return np.asarray(u) * self.upper
+        return self.lower + np.asarray(u) * self.width
 
     def log_prior(self, theta: Any) -> Any:
         """(..., 9) to (...), -inf outside."""
-        inside = np.all((theta >= np.zeros(self.dimension)) & (theta <= self.upper), axis=-1)
-        found = np.where(inside, -np.log(self.upper).sum(), -np.inf)
+        inside = np.all((theta >= self.lower) & (theta <= self.upper), axis=-1)
+        found = np.where(inside, -np.log(self.width).sum(), -np.inf)
         return float(found) if found.ndim == 0 else found
 
     def prior_samples(self, shape: tuple[int, ...], seed: int) -> Array:
@@ -122,7 +123,7 @@ def three_peaks() -> Problem:
     from experiments import nagata2012_number_of_peaks as nagata
 
     return Problem(*nagata.spectrum(nagata.SETTINGS), nagata.SETTINGS.noise,
-                   np.tile([3.0, 400.0, 3.0], 3))
+                   np.tile([0.0, 1.0, 0.0], 3), np.tile([3.0, 400.0, 3.0], 3))
 
 
 def kish(log_w: Any) -> float:
@@ -395,8 +396,9 @@ def eryn(problem: Problem) -> Timed:
     evidence = _guest("eryn.utils.utility").stepping_stone_log_evidence
 
     def run(seed: int) -> list[Estimate]:
-        priors = prior.ProbDistContainer({k: prior.uniform_dist(0.0, float(top))
-                                          for k, top in enumerate(problem.upper)})
+        priors = prior.ProbDistContainer({
+            k: prior.uniform_dist(float(low), float(high))
+            for k, (low, high) in enumerate(zip(problem.lower, problem.upper, strict=True))})
         with _numpy_seed(seed):
             sampler = guest.EnsembleSampler(
                 WALKERS, problem.dimension, problem.log_likelihood, priors, vectorize=True,

@@ -464,6 +464,21 @@ def check(result: Result) -> Claims:
     return Claims(claims)
 
 
+def missing(result: Result) -> str:
+    """What was asked of the full comparison and is not in this one, in a sentence for the book.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> missing(SimpleNamespace(settings={"seeds": dict(SETTINGS.seeds, dynesty=1, eryn=0)}))
+    'Not run yet as often as planned: dynesty (1 of 3), eryn (0 of 3); `make peers` does.'
+    """
+    made = result.settings["seeds"]
+    less = [f"{name} ({made.get(name, 0)} of {wanted})" for name, wanted in SETTINGS.seeds.items()
+            if made.get(name, 0) < wanted]
+    return f"Not run yet as often as planned: {', '.join(less)}; `make peers` does." if less else ""
+
+
 def _ratios(found: dict[str, Efficiency]) -> Iterator[tuple[str, float, float, str]]:
     """Guest, ratio of CPU seconds to ours, wanted, how well the ratio is known."""
     guests = {n: e for n, e in found.items() if not n.startswith("ours")}
