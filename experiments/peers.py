@@ -464,19 +464,33 @@ def check(result: Result) -> Claims:
     return Claims(claims)
 
 
-def missing(result: Result) -> str:
-    """What was asked of the full comparison and is not in this one, in a sentence for the book.
+def tracked() -> Result | None:
+    """The tracked result; None before ``make peers`` has written one."""
+    from experiments.results import load
+
+    try:
+        return load("peers")  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        return None
+
+
+def age(result: Result | None) -> str:
+    """When, where and how completely it was run, in a sentence or two for the book.
 
     Examples
     --------
-    >>> from types import SimpleNamespace
-    >>> missing(SimpleNamespace(settings={"seeds": dict(SETTINGS.seeds, dynesty=1, eryn=0)}))
-    'Not run yet as often as planned: dynesty (1 of 3), eryn (0 of 3); `make peers` does.'
+    >>> age(None)
+    'Not run yet: `make peers` does.'
     """
+    if result is None:
+        return "Not run yet: `make peers` does."
     made = result.settings["seeds"]
     less = [f"{name} ({made.get(name, 0)} of {wanted})" for name, wanted in SETTINGS.seeds.items()
             if made.get(name, 0) < wanted]
-    return f"Not run yet as often as planned: {', '.join(less)}; `make peers` does." if less else ""
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    return (f"Run on {result.date} ({result.machine}); {versions}; one likelihood took "
+            f"{result.likelihood:.1f} µs." + (
+                f" Not run yet as often as planned: {', '.join(less)}." if less else ""))
 
 
 def _ratios(found: dict[str, Efficiency]) -> Iterator[tuple[str, float, float, str]]:
