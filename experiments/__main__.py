@@ -122,7 +122,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _with_result(names: tuple[str, ...], verb: str) -> tuple[str, ...]:
     """Without campaigns that were never run, where it is their tracked results that are wanted."""
-    from experiments.results import RESULTS
+    from experiments.paths import RESULTS
 
     return tuple(name for name in names if verb == "reproduce" or name not in STORED
                  or (RESULTS / f"{name}.json").exists())

@@ -20,8 +20,10 @@ That holds where the error is statistical, so that four times the work halves it
 the runs must agree with none (t test, p > 0.01).  With three seeds only gross bias is seen.  Ours
 errs by far less than 0.1 in its shortest runs, which burn-in and the fit of the bridge keep from
 being shorter: scaled, its ratio to others is one at the error that it reaches.  Beside it stands
-the ratio at 0.1 to a run of ours as it was, not scaled.  Our sampler knows the formula, guests see a black box; that is part of why it is fast, and no merit of
-its proposals.
+the ratio at 0.1 to a run of ours as it was, not scaled.
+
+Our sampler knows the formula, guests see a black box; that is part of why it is fast, and no merit
+of its proposals.
 """
 
 from __future__ import annotations
@@ -277,8 +279,8 @@ def _collected(settings: Settings, versions: dict[str, str],
     return Result(
         asdict(settings), time.strftime("%Y-%m-%d", time.gmtime()), machine(), versions,
         reliability.sampler_digest(), truth, error, float(np.median(likelihood)), **columns,
-        scaled=list(cost["scaled"]),
-        **{key: np.array(cost[key], dtype=float) for key in ("size", "update", "sweep")})
+        scaled=list(cost["scaled"]), size=np.array(cost["size"], dtype=float),
+        update=np.array(cost["update"], dtype=float), sweep=np.array(cost["sweep"], dtype=float))
 
 
 def _rows(name: str, made: list[dict[str, Any]], truth: float) -> Iterator[dict[str, Any]]:

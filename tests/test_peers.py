@@ -21,6 +21,7 @@ from experiments import peer_adapters, peers, results
 from experiments.__main__ import main
 from experiments.campaigns import three_peaks
 from experiments.guests import MissingGuest
+from experiments.paths import RESULTS
 
 GUESTS = {"dynesty": "dynesty", "ultranest": "ultranest", "nautilus": "nautilus", "pymc": "pymc",
           "blackjax": "blackjax", "ptemcee": "ptemcee", "reddemcee": "reddemcee", "eryn": "eryn"}
@@ -231,7 +232,7 @@ def test_what_was_never_run_is_said_and_left_out(monkeypatch: pytest.MonkeyPatch
     from experiments.__main__ import _with_result
 
     names = ("straight_line", "peers")
-    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    monkeypatch.setattr("experiments.paths.RESULTS", tmp_path)
     assert _with_result(names, "check") == ("straight_line",)
     assert _with_result(names, "reproduce") == names
     (tmp_path / "peers.json").write_text("{}")
@@ -246,7 +247,7 @@ def test_what_was_never_run_is_said_and_left_out(monkeypatch: pytest.MonkeyPatch
 def test_the_stored_comparison_is_shown(tmp_path: Path) -> None:
     """Whatever was found, its figures are drawn, its text says which claims fail, and saving it
     again gives the same bytes."""
-    if not (results.RESULTS / "peers.json").exists():
+    if not (RESULTS / "peers.json").exists():
         pytest.skip("no tracked result yet")
     result = results.load("peers")
     failed = [c.claim for c in peers.check(result) if c.holds is False]
@@ -254,5 +255,5 @@ def test_the_stored_comparison_is_shown(tmp_path: Path) -> None:
     for stem, figure in peers.draw(result).items():
         figure.savefig(tmp_path / f"{stem}.png", dpi=40)
     again = results.save("peers", result, tmp_path)
-    assert again.read_bytes() == (results.RESULTS / again.name).read_bytes()
+    assert again.read_bytes() == (RESULTS / again.name).read_bytes()
     assert set(json.loads(again.read_text())["settings"]["seeds"]) <= set(peer_adapters.ADAPTERS)
