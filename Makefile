@@ -19,7 +19,7 @@ help:
 	@echo "make book         build the book into book/_build/html"
 	@echo "make benchmark    speed, as ratios measured side by side"
 	@echo "make reliability  the long statistical campaigns (hours; goes on where it stopped)"
-	@echo "make peers        other people's samplers on cases with exact answers (an hour)"
+	@echo "make peers        other people's samplers: cases with exact answers, and speed (hours)"
 	@echo "make results      rewrite the tracked results that book and README draw from"
 	@echo "make book-test    open every page of the book in headless Chromium, if there is one"
 	@echo "make lint | lock | lock-check | setup | clean"
@@ -65,6 +65,7 @@ peers: export OPENBLAS_NUM_THREADS = 1
 peers:
 	$(MAKE) VENV=.venv-peers .venv-peers/.stamp-peers
 	.venv-peers/bin/bayesmeas run guest_samplers --out build/peers --write-results
+	.venv-peers/bin/bayesmeas run peers --out build/peers --write-results
 
 benchmark: $(STAMP)test
 	$(BIN)/python -m experiments.benchmark

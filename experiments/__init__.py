@@ -26,4 +26,4 @@ EXPERIMENTS = (
     "mossbauer_hamiltonian",
 )
 # Hours, or guests in an environment of their own: `reproduce` prints what is stored of them.
-STORED = ("guest_samplers", "reliability")
+STORED = ("guest_samplers", "peers", "reliability")

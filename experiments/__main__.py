@@ -111,13 +111,21 @@ def _run(options: argparse.Namespace) -> int:
     unknown = [name for name in options.names if name not in here]
     if unknown:
         raise _Refused(f"NAME: received {unknown[0]!r}, expected one of {', '.join(here)}.")
-    names = tuple(options.names) or here
+    names = tuple(options.names) or _with_result(here, options.verb)
     if options.verb in ("reproduce", "run"):
         if options.quick and options.write_results:
             raise _Refused("--write-results: received with --quick, expected a full run.")
         return _with_guests(names, options)
     folder = _folder(options.out) if options.verb == "draw" else Path(options.out)
     return _tracked(names, options.verb, folder)
+
+
+def _with_result(names: tuple[str, ...], verb: str) -> tuple[str, ...]:
+    """Without campaigns that were never run, where it is their tracked results that are wanted."""
+    from experiments.paths import RESULTS
+
+    return tuple(name for name in names if verb == "reproduce" or name not in STORED
+                 or (RESULTS / f"{name}.json").exists())
 
 
 def _with_guests(names: tuple[str, ...], options: argparse.Namespace) -> int:
