@@ -168,7 +168,7 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
         best=best, interval=interval, least=least, least_error=least_error, summed=summed,
         probability=p, probability_error=p_error, known=paper.F[rows] + constant,
         known_error=paper.F_error[rows], exact_at=np.array(EXACT),
-        exact=np.array([one_peak(v) for v in EXACT]), runs=list(diagnoses),
+        exact=np.array([one_peak(posterior(1, v)) for v in EXACT]), runs=list(diagnoses),
         trusted=[d.trusted for d in diagnoses.values()],
         problems=[list(d.problems) for d in diagnoses.values()])
 
@@ -205,12 +205,11 @@ def minimum(variance: Array, F: Array, error: Array) -> tuple[float, Array, floa
             float(fine[k] - math.log(mass[-1] / (log[-1] - log[0]))))
 
 
-def one_peak(variance: float, nodes: int = 41) -> float:
-    """F(1) by the trapezoid rule over +-8 standard deviations around the mode, in the logarithms
-    of height and precision (the integrand falls off on all sides)."""
+def one_peak(one: Any, nodes: int = 31) -> float:
+    """F of a posterior of one peak by the trapezoid rule over +-8 standard deviations around the
+    mode, in the logarithms of height and precision (the integrand falls off on all sides)."""
     from scipy.optimize import minimize
 
-    one = posterior(1, variance)
     assert [n.rsplit("_", 1)[-1] for n in one.names] == ["a", "b", "mu"]
 
     def density(points: Array) -> Array:
