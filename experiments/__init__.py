@@ -14,6 +14,7 @@ EXPERIMENTS = (
     "learning_coefficient",
     "criteria_biases",
     "nagata2012_number_of_peaks",
+    "tokuda2017_noise_and_peaks",
     "peak_resolution",
     "design_by_simulation",
     "trapped_metropolis",
