@@ -100,12 +100,12 @@ def posterior(K: int, variance: float, edge: int | None = None) -> Any:
     from sampler import Data, Gamma, Model, Normal, Posterior
 
     x, y = spectrum(PAPER)
-    shape = {"a": Gamma(5, 5), "b": Gamma(5, 0.04)}
+    height, narrowness = Gamma(5, 5), Gamma(5, 0.04)
     center, sd = 1.5, 5**-0.5
     inside = Normal(center, sd) if edge is None else Normal(center, sd, lo=CUT)
-    model = Model.repeated(K - (edge or 0), peak(), **shape, mu=inside)
+    model = Model.repeated(K - (edge or 0), peak(), a=height, b=narrowness, mu=inside)
     for k in range(edge or 0):
-        model += Model.single(peak(), prefix=f"edge{k + 1}_", **shape,
+        model += Model.single(peak(), prefix=f"edge{k + 1}_", a=height, b=narrowness,
                               mu=Normal(center, sd, hi=CUT))
     return Posterior(model, Data(x, y, noise=math.sqrt(variance)))
 
