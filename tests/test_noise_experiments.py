@@ -1,4 +1,4 @@
-"""Noise and number of peaks together; the criteria over the noise: parts, modes, broken twins."""
+"""Noise and number of peaks together: the parts, the whole, broken twins."""
 
 import math
 from dataclasses import replace
@@ -9,8 +9,7 @@ import pytest
 from scipy.interpolate import CubicSpline
 from scipy.stats import invgamma
 
-from experiments import nagata2012_number_of_peaks as paper
-from experiments import noise_sweep, results
+from experiments import results
 from experiments import tokuda2017_noise_and_peaks as tokuda
 
 # F(K, sigma^2) by a plain one-parameter exchange sampler, three seeds, written before this one;
@@ -92,61 +91,3 @@ def test_the_least_noise_of_a_curve_of_residuals() -> None:
     assert error == pytest.approx(0.02)
     exact = math.lgamma(0.5 * n) - 0.5 * n * math.log(0.5 * n * s)
     assert summed == pytest.approx(math.log(math.log(400)) - exact, abs=1e-3)
-
-
-def test_slopes_are_those_of_finite_differences() -> None:
-    """Residuals and prior of two peaks, central differences."""
-    problem = paper.posterior(2, paper.SETTINGS)
-    u = np.array([-0.5, 4.5, 1.2, 0.4, 5.0, 1.5])
-    step = 1e-6 * np.eye(6)
-
-    def theta(v: np.ndarray) -> np.ndarray:
-        out = v.copy()
-        out[0::3], out[1::3] = np.exp(v[0::3]), np.exp(v[1::3])
-        return out
-
-    value, slopes = noise_sweep.residuals(problem, u)
-    assert 0.5 * value @ value == pytest.approx(float(problem.energy(theta(u))), rel=1e-12)
-    numeric = np.array([(noise_sweep.residuals(problem, u + s)[0]
-                         - noise_sweep.residuals(problem, u - s)[0]) / 2e-6 for s in step]).T
-    assert slopes == pytest.approx(numeric, abs=1e-5 * abs(slopes).max())
-    prior = np.array([-(problem.log_prior(theta(u + s)) - problem.log_prior(theta(u - s))) / 2e-6
-                      for s in step])
-    assert noise_sweep.prior_slope(u) == pytest.approx(prior, abs=1e-5)
-
-
-@pytest.mark.parametrize(("K", "least", "laplace"), [(1, 351.17, 367.29), (2, 241.64, 268.93),
-                                                     (3, 144.18, 172.30)])
-def test_modes_of_the_papers_spectrum(K: int, least: float, laplace: float) -> None:
-    """Minima by other optimisers, and Laplace's approximation around them, printed to 0.01."""
-    truth = np.stack([paper.SETTINGS.heights, paper.SETTINGS.precisions, paper.SETTINGS.centers], 1)
-    strong = truth[np.argsort(-truth[:, 0])[:K]]
-    starts = np.stack([(strong * f).ravel() for f in (1.0, 0.99)])
-    found = noise_sweep.modes(paper.posterior(K, paper.SETTINGS), starts)
-    assert found[0] == pytest.approx(least, abs=0.0075)
-    assert found[1] == pytest.approx(laplace, abs=0.02)
-
-
-def test_waic_is_that_of_the_sampler() -> None:
-    """The same draws by `sampler.criteria`, which takes up to four times as many."""
-    from sampler import criteria, sample
-
-    run = sample(paper.posterior(1, paper.SETTINGS), 500, burn_in=300, seed=5)
-    value, error = noise_sweep.waic_of(run)
-    other = criteria(run)
-    assert value == pytest.approx(other.waic - run.posterior.constant, abs=1e-8)
-    assert error == pytest.approx(other.waic_error, rel=1e-8)
-
-
-def test_claims_on_the_criteria_can_fail() -> None:
-    """Broken twins: F(1) off, F(3) never lowest, a fourth peak excluded, Laplace off, no trust."""
-    result = results.load("noise_sweep")
-    assert not fails(noise_sweep, result)
-    add = np.array([0.5, 0.0, 0.0, 0.0])
-    assert fails(noise_sweep, replace(result, F=result.F + add))
-    assert len(fails(noise_sweep, replace(result, F=result.F + np.roll(10 * add, 2)))) >= 2
-    assert any("K = 4" in c for c in fails(noise_sweep, replace(
-        result, F=result.F + np.roll(10 * add, 3))))
-    assert len(fails(noise_sweep, replace(result, laplace=result.laplace + 1.0))) == 1
-    assert len(fails(noise_sweep, replace(result, doubts=np.ones_like(result.doubts)))) == 1
-    assert len(fails(noise_sweep, replace(result, waic=result.waic + np.roll(10 * add, 3)))) == 1
