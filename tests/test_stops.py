@@ -19,11 +19,14 @@ def failing(findings: Any) -> list[str]:
 
 
 def test_ctrl_c_leaves_a_whole_run_that_goes_on_to_the_same_bits() -> None:
-    """The campaign has SIGTERM too, and ten seeds.  On a busy machine the run may be over before
-    the signal comes: that is the campaign's to judge."""
-    wrong = failing(stops.judge_signals({
-        "SIGINT on counts": [stops.signalled_run("SIGINT on counts", 1)]}))
-    assert not [claim for claim in wrong if "did not end the process" not in claim]
+    """The campaign has SIGTERM too, and ten seeds.  On a busy machine a run may be over before the
+    signal comes, which tells nothing: the next seed, of four at most."""
+    for seed in range(1, 5):
+        found = stops.signalled_run("SIGINT on counts", seed)
+        wrong = failing(stops.judge_signals({"SIGINT on counts": [found]}))
+        if not any("did not end the process" in claim for claim in wrong):
+            break
+    assert not wrong
 
 
 @pytest.mark.parametrize("problem", ["calls", "sizes"])

@@ -144,8 +144,9 @@ def judge(case: Case, name: str, *, samples: ArrayLike | None = None,
         and shares; the smallest counts for mode weights.  Without it weighted draws count as
         independent ones (self-normalised importance sampling); equally weighted ones are compared
         and not scored, because their correlation is unknown here.  Nor is a number scored whose
-        error rests on fewer than 25 draws (the tail below 5 % has some 450 draws behind it then, a
-        standard deviation 375, a mean 75): it is no normal deviate, however honest the sampler.
+        error rests on fewer than 25 draws: it is no normal deviate, however honest the sampler.
+        (Of a normal posterior that takes some 450 draws for the share below 5 %, 375 for a
+        standard deviation, 75 for a mean.)
     log_evidence, log_evidence_error : float, optional
         ln Z (natural logarithm, every constant of prior and likelihood included) and the standard
         error that the sampler claims for it.  Without the error it is compared and not scored.

@@ -188,7 +188,7 @@ def judge_untouched(records: Records) -> list[Finding]:
 
 # ---- C4: kill -9 ---------------------------------------------------------------------------------
 
-# What a user writes whose runs take days: count a piece, save, go on from the file.
+# What a user writes whose runs take days: count a piece, save, go on from the file; Ctrl-C stops.
 LOOP = """
 import os, sys, time
 from pathlib import Path
@@ -204,8 +204,10 @@ else:
     save_run(run, path)
 print("begun", flush=True)
 while run.sweeps < SWEEPS:
-    run = resume(run, PIECE)
+    run = resume(run, min(PIECE, SWEEPS - run.sweeps))
     save_run(run, path)
+    if run.stopped == "interrupted":
+        sys.exit(130)
 """
 
 
