@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sampler import instruments as instruments
     from sampler import shapes as shapes
+    from sampler.checkpoint import claimed as claimed
     from sampler.checkpoint import load_run as load_run
     from sampler.checkpoint import save_run as save_run
     from sampler.choice import Choice as Choice
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from sampler.shapes import Formula as Formula
 
 _HOME = {
-    "load_run": "checkpoint", "save_run": "checkpoint",
+    "claimed": "checkpoint", "load_run": "checkpoint", "save_run": "checkpoint",
     "Choice": "choice", "absolute_fit": "choice", "choose": "choice",
     "Data": "data", "Diagnosis": "diagnostics", "diagnose": "diagnostics", "InputError": "errors",
     "FreeEnergy": "evidence", "free_energy": "evidence", "free_energy_along": "evidence",

@@ -13,7 +13,8 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,7 +27,7 @@ INSTRUMENTS = {"peaks": ("gaussian", "lorentzian", "pseudo_voigt"),
 BACKGROUNDS = ("none", "constant", "linear", "exponential")
 POSITIVE = re.compile(r"(peak\d*_width|component\d*_rate|sigma|noise_factor)")
 _SHAPE = rf"(({'|'.join(shape for known in INSTRUMENTS.values() for shape in known)})_)?K\d+"
-OURS = re.compile(rf"{_SHAPE}\.npz(\.previous)?|(fit|ladder)_{_SHAPE}\.(png|pdf)|"
+OURS = re.compile(rf"\.lock|{_SHAPE}\.npz(\.previous|\.lock)?|(fit|ladder)_{_SHAPE}\.(png|pdf)|"
                   r"choice\.(png|pdf)|table\.(csv|json)")    # what a fit leaves in its folder
 LARGE_K = 12
 NOISES = "column, a number, unknown or poisson"
@@ -190,13 +191,13 @@ def _fit(options: argparse.Namespace) -> int:
               for label, shape, K in _labels(shapes, Ks)}
     _known_priors(models.values(), changes, data.noise_name)
     _positive_where_needed(options.prior, changes)
-    folder = _folder(options)
-    head = f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}"
-    say("\n  ".join([head, *data.notes]) + "\n", sys.stdout)
-    if max(Ks) > LARGE_K:
-        print(f"warning: K up to {max(Ks)}: every component adds parameters and temperatures, "
-              f"and above {LARGE_K} a fit can take very long", file=sys.stderr)
-    return _run_all(options, data, models, folder)
+    with _folder(options) as folder:
+        head = f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}"
+        say("\n  ".join([head, *data.notes]) + "\n", sys.stdout)
+        if max(Ks) > LARGE_K:
+            print(f"warning: K up to {max(Ks)}: every component adds parameters and temperatures, "
+                  f"and above {LARGE_K} a fit can take very long", file=sys.stderr)
+        return _run_all(options, data, models, folder)
 
 
 def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], folder: Path) -> int:
@@ -272,11 +273,11 @@ def _write_tables(choice: Any, runs: dict[Any, Any], folder: Path) -> None:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    from sampler.checkpoint import load_run, save_run
+    from sampler.checkpoint import claimed, load_run, save_run
     from sampler.diagnostics import diagnose
     from sampler.report import summary
 
-    run = load_run(_saved(options.run))
+    load_run(_saved(options.run))       # a file that cannot be read is refused first
     target = Path(options.run if options.out is None else options.out)
     if options.sweeps < 1:
         raise InputError("--sweeps", str(options.sweeps), "a whole number of 1 or more")
@@ -285,9 +286,11 @@ def _resume(options: argparse.Namespace) -> int:
     _can_be_written(target.parent)
     from sampler.exchange import resume
 
-    with _Progress(Path(options.run).name) as progress:
-        run = resume(run, options.sweeps, progress=progress)
-    save_run(run, target)
+    with claimed(target):
+        run = load_run(_saved(options.run))
+        with _Progress(Path(options.run).name) as progress:
+            run = resume(run, options.sweeps, progress=progress)
+        save_run(run, target)
     print(summary(run))
     print(f"\n{target} is saved; tables and figures of a fit are not rewritten")
     return 130 if run.stopped == "interrupted" else int(not diagnose(run).trusted)
@@ -561,12 +564,21 @@ def _can_be_written(folder: Path) -> None:
                          str(error.strerror)) from None
 
 
-def _folder(options: argparse.Namespace) -> Path:
+@contextmanager
+def _folder(options: argparse.Namespace) -> Iterator[Path]:
     """A folder for this fit alone: results of two fits side by side would pass for one."""
+    from sampler.checkpoint import claimed
+
     folder = Path(f"{Path(options.file).stem}_fit" if options.out is None else options.out)
+    _can_be_written(folder)
+    with claimed(folder):
+        _emptied(folder, options)
+        yield folder
+
+
+def _emptied(folder: Path, options: argparse.Namespace) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        earlier = sorted(folder.iterdir())
+        earlier = sorted(p for p in folder.iterdir() if p.name != ".lock")
         foreign = next((p.name for p in earlier if p.is_dir() or not OURS.fullmatch(p.name)), "")
         if foreign:
             raise InputError("--out", f"{folder}, which holds {foreign}", "a new or empty folder")
@@ -578,7 +590,6 @@ def _folder(options: argparse.Namespace) -> Path:
     except OSError as error:
         raise InputError("--out", str(folder), "a folder that can be written",
                          str(error.strerror)) from None
-    return folder
 
 
 # ---- writing ----------------------------------------------------------------------------------

@@ -31,8 +31,11 @@ import json
 import os
 import shutil
 import threading
+import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,11 @@ def save_run(run: Run, path: str | Path) -> Path:
     Returns
     -------
     Path
+
+    Raises
+    ------
+    InputError
+        For another ending, or while another process has `claimed` the file.
     """
     target = Path(path)
     if target.suffix != ".npz":
@@ -83,10 +91,16 @@ def save_run(run: Run, path: str | Path) -> Path:
     arrays = _packed(arrays)
     arrays["sha256"] = np.frombuffer(_digest(arrays).encode(), dtype=np.uint8)
     target.parent.mkdir(parents=True, exist_ok=True)
+    with claimed(target):
+        _replace(target, arrays)
+    return target
+
+
+def _replace(target: Path, arrays: dict[str, Any]) -> None:
     temporary = target.with_name(f"{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         with open(temporary, "wb") as file:     # with the user's own permissions
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
@@ -95,7 +109,6 @@ def save_run(run: Run, path: str | Path) -> Path:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return target
 
 
 def _packed(arrays: dict[str, Any]) -> dict[str, Any]:
@@ -133,6 +146,78 @@ def _keep(target: Path, previous: Path) -> None:
         os.replace(beside, previous)
     finally:
         beside.unlink(missing_ok=True)
+
+
+# ---- one process at a time ----------------------------------------------------------------------
+
+_CLAIMS: dict[Path, tuple[int, int]] = {}    # lock -> its handle, and how often it is held here
+_CLAIMING = threading.Lock()
+
+
+@contextmanager
+def claimed(path: str | Path) -> Iterator[None]:
+    """Keep a file of a run, or a folder of them, for this process alone while it counts.
+
+    What ends the process, a kill too, ends the claim.  The lock is a file beside the run, or in
+    the folder; it is removed at the end, and means nothing where it was left behind.
+
+    Parameters
+    ----------
+    path : str or Path
+        What will be written; its folder must exist.
+
+    Raises
+    ------
+    InputError
+        While another process has claimed it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, claimed(f"{folder}/run.npz"):
+    ...     os.listdir(folder)      # load, resume and save as often as you like
+    ['run.npz.lock']
+    """
+    target = Path(path).resolve()
+    lock = target / ".lock" if target.is_dir() else target.with_name(f"{target.name}.lock")
+    with _CLAIMING:
+        handle, held = _CLAIMS.get(lock, (-1, 0))
+        _CLAIMS[lock] = (_locked(lock, path) if held == 0 else handle), held + 1
+    try:
+        yield
+    finally:
+        with _CLAIMING:
+            handle, held = _CLAIMS.pop(lock)
+            if held > 1:
+                _CLAIMS[lock] = handle, held - 1
+            elif handle >= 0:
+                lock.unlink(missing_ok=True)
+                os.close(handle)
+
+
+def _locked(lock: Path, path: str | Path) -> int:
+    try:
+        import fcntl
+    except ImportError:             # Windows: nothing is claimed, nothing refused
+        return -1
+    while True:
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lock.exists() and os.path.samestat(os.stat(lock), os.fstat(handle)):
+                return handle
+            os.close(handle)        # its owner removed it while we came: once more
+        except BlockingIOError:
+            os.close(handle)
+            raise InputError(str(path), "a run that another process is counting",
+                             "one process at a time",
+                             "wait for it to end, or write to another place") from None
+        except OSError as error:
+            os.close(handle)
+            lock.unlink(missing_ok=True)
+            warnings.warn(f"{path} cannot be kept from other processes ({error.strerror}): see "
+                          "that no other writes it", stacklevel=4)
+            return -1
 
 
 def load_run(path: str | Path) -> Run:

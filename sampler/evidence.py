@@ -205,10 +205,12 @@ def free_energy_along(run: Run) -> AlongLadder:
     """
     _needs_ladder(run)
     values, errors, influence = [0.0], [0.0], np.zeros(run.energy.shape[:2])
-    for pair in pairs(run):
+    carried = np.zeros(1)
+    for k, pair in enumerate(pairs(run)):
         influence += pair.influence
+        carried = carried + _carried(run, k, pair.hot) + _carried(run, k + 1, pair.cold)
         values.append(values[-1] + pair.gap)
-        errors.append(max(series_errors(influence)[:2]))
+        errors.append(max(*series_errors(influence)[:2], math.sqrt(float(carried @ carried))))
     mean, mean_error, heat, heat_error = [], [], [], []
     for level, beta in enumerate(run.betas):
         u = run.energy[..., level]

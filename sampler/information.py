@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.data import POISSON
+from sampler.data import GAUSSIAN, POISSON
 from sampler.errors import InputError
 from sampler.evidence import FreeEnergy, free_energy
 from sampler.exchange import Run
 from sampler.posterior import Posterior
+from sampler.priors import Bernoulli, support
 from sampler.reweighting import standard_error, tempered
 
 Array = NDArray[np.float64]
@@ -38,11 +39,13 @@ UNSAFE = 0.7          # Pareto k above which the importance weights of a point a
 class Criteria:
     """The criteria of one model (nats); ``_error`` is the Monte Carlo error of the run.
 
+    AIC and BIC rest on the largest likelihood, which has no error bar: surplus components have many
+    valleys, and it is the lowest of those that two dozen draws of the run lead to.
     Where the run itself does not know a number (no ladder for WBIC) it is nan.
     """
 
     free_energy: FreeEnergy
-    least: float           # -ln of the largest likelihood inside the prior's bounds
+    least: float           # -ln of the largest likelihood that the run's valleys lead to
     aic: float             # least + d
     bic: float             # least + (d/2) ln n
     waic: float            # -lppd + p_waic
@@ -261,35 +264,97 @@ def _pareto(excess: Array) -> tuple[float, float]:
 # ---- the largest likelihood ---------------------------------------------------------------------
 
 
-def _least(run: Run, starts: int = 4) -> float:
-    """Least U inside the prior's bounds: from the lowest draws, by bounded quasi-Newton steps."""
-    from scipy.optimize import minimize
-
-    from sampler.priors import support
-
+def _least(run: Run, starts: int = 24) -> float:
+    """Least U inside the prior's bounds: least squares from the lowest draw of each of so many
+    pieces of the run (the lowest of all lie in one valley, which may be a local one), then bounded
+    quasi-Newton steps from the best, which see the noise law as it is."""
     posterior = run.posterior
-    theta = run.draws.reshape(-1, posterior.dimension)
-    energy = run.energy[..., -1].ravel()
-    scale = np.maximum(theta.std(axis=0), 1e-300)
-    bounds = [support(p) for p in posterior.priors.values()]
-    low, high = (np.array([b[k] for b in bounds]) for k in (0, 1))
-    step = 1e-5 * np.eye(posterior.dimension)
+    theta, energy = run.draws.reshape(-1, posterior.dimension), run.energy[..., -1].ravel()
+    pieces = np.array_split(np.arange(len(energy)), min(starts, len(energy)))
+    lowest = theta[[piece[np.argmin(energy[piece])] for piece in pieces]]
+    # What takes two values only stays as it was drawn.
+    moving = np.array([not isinstance(p, Bernoulli) for p in posterior.priors.values()])
+    if not moving.any():
+        return float(energy.min())
+    valley = _Valley(posterior, moving, np.maximum(theta.std(axis=0), 1e-300))
+    fitted = np.stack([valley.squares(start) for start in lowest])
+    return min(float(energy.min()), valley.descent(fitted[np.argmin(posterior.energy(fitted))]))
 
-    def value(z: Array) -> tuple[float, Array]:
-        around = np.concatenate([[z], z + step, z - step])
-        u = posterior.energy(np.clip(around * scale, low, high))
-        u = np.where(np.isfinite(u), u, 1e300)
-        d = posterior.dimension
-        moved = np.diag(np.clip(around[1:d + 1] * scale, low, high)
-                        - np.clip(around[d + 1:] * scale, low, high)) / scale
-        return float(u[0]), (u[1:d + 1] - u[d + 1:]) / np.where(moved > 0.0, moved, 1.0)
 
-    least = float(energy.min())
-    for i in np.argsort(energy, kind="stable")[:: max(1, len(energy) // 50)][:starts]:
-        found = minimize(value, theta[i] / scale, jac=True, method="L-BFGS-B",
-                         bounds=np.stack([low, high], axis=1) / scale[:, None])
-        least = min(least, float(found.fun))
-    return least
+@dataclass
+class _Valley:
+    """Descents of U inside the prior's bounds, in units of the posterior's widths."""
+
+    posterior: Posterior
+    moving: NDArray[np.bool_]     # (P,)
+    scale: Array                  # (P,)
+
+    def __post_init__(self) -> None:
+        self.low, self.high = np.array([support(p) for p in self.posterior.priors.values()]).T
+
+    def squares(self, start: Array) -> Array:
+        """Weighted least squares, each point's noise as it is at the start."""
+        from scipy.optimize import least_squares
+
+        width = [self._noise(start, b) for b in range(len(self.posterior.blocks))]
+
+        def residuals(theta: Array) -> Array:
+            return np.concatenate([
+                (self.posterior.predict(theta, block=b) - block.data.y) / width[b]
+                for b, block in enumerate(self.posterior.blocks)], axis=-1)
+
+        def slopes(z: Array) -> Array:
+            above, below, moved = self._beside(z, start)
+            return np.asarray(((residuals(above) - residuals(below)) / moved[:, None]).T)
+
+        scale = self.scale[self.moving]
+        bounds = np.stack([self.low[self.moving], self.high[self.moving]]) / scale
+        try:
+            found = least_squares(lambda z: residuals(self._whole(z, start)),
+                                  start[self.moving] / scale, slopes, bounds, x_scale="jac",
+                                  max_nfev=60)
+        except ValueError:      # a residual that is not finite on the way
+            return start
+        return self._whole(found.x, start)
+
+    def descent(self, start: Array) -> float:
+        """Least U from here."""
+        from scipy.optimize import minimize
+
+        def value(z: Array) -> tuple[float, Array]:
+            above, below, moved = self._beside(z, start)
+            u = self.posterior.energy(np.concatenate([[self._whole(z, start)], above, below]))
+            u = np.where(np.isfinite(u), u, 1e300)
+            return float(u[0]), (u[1:len(z) + 1] - u[len(z) + 1:]) / moved
+
+        scale = self.scale[self.moving]
+        bounds = np.stack([self.low[self.moving], self.high[self.moving]], axis=1)
+        found = minimize(value, start[self.moving] / scale, jac=True, method="L-BFGS-B",
+                         bounds=bounds / scale[:, None])
+        return float(found.fun)
+
+    def _noise(self, theta: Array, b: int) -> Array:
+        data = self.posterior.blocks[b].data
+        if data.law == POISSON:
+            mu = self.posterior.predict(theta, block=b)
+            return np.sqrt(np.maximum(mu, 1e-3 * max(float(mu.max()), 1e-300)))
+        known = np.asarray(data.deviation)
+        return known if data.law == GAUSSIAN else (
+            known * self.posterior.values(theta)[data.noise_name])
+
+    def _whole(self, z: Array, start: Array) -> Array:
+        """All parameters where those that move are ``z`` of their units, inside the bounds."""
+        theta = start.copy()
+        theta[self.moving] = z * self.scale[self.moving]
+        return np.clip(theta, self.low, self.high)
+
+    def _beside(self, z: Array, start: Array) -> tuple[Array, Array, Array]:
+        """The points a little above and below, and how far apart they are, in those units."""
+        steps = 1e-5 * np.eye(len(z))
+        above, below = (np.stack([self._whole(z + s, start) for s in sign * steps])
+                        for sign in (1.0, -1.0))
+        moved = np.diag((above - below)[:, self.moving]) / self.scale[self.moving]
+        return above, below, np.where(moved > 0.0, moved, 1.0)
 
 
 # ---- the table ----------------------------------------------------------------------------------

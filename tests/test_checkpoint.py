@@ -1,5 +1,6 @@
 """Saved runs: the same bits again, damage noticed, nothing in a file ever run."""
 
+import fcntl
 import io
 import json
 import math
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from claims_of_others import another_process_claims
 
 from sampler import (
     Data,
@@ -24,6 +26,7 @@ from sampler import (
     Run,
     Uniform,
     checkpoint,
+    claimed,
     free_energy,
     joint,
     load_run,
@@ -358,3 +361,50 @@ def test_a_file_system_without_hard_links_keeps_the_generation_before_too(
     save_run(resume(run, 5), path)
     assert (tmp_path / "run.npz.previous").read_bytes() == first
     assert load_run(path).sweeps == 155
+
+
+# ---- one process at a time ----------------------------------------------------------------------
+
+def test_a_run_that_another_process_counts_is_left_alone(run: Run, tmp_path: Path) -> None:
+    path = save_run(run, tmp_path / "run.npz")
+    before = path.read_bytes()
+    with another_process_claims(path):
+        with pytest.raises(InputError, match="another process is counting, expected one process"):
+            save_run(resume(run, 5), path)
+        with pytest.raises(InputError, match="another process"), claimed(path):
+            pass
+        assert path.read_bytes() == before
+        save_run(run, tmp_path / "other.npz")       # its neighbours are free
+    save_run(resume(run, 5), path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "other.npz", "run.npz", "run.npz.previous"]
+
+
+def test_a_killed_process_claims_nothing(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    with another_process_claims(path) as child:
+        child.kill()
+        child.wait()
+        assert (tmp_path / "run.npz.lock").exists()
+        save_run(run, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+
+
+def test_a_claim_holds_until_its_last_owner_of_this_process_ends(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    with claimed(tmp_path):
+        with claimed(str(tmp_path)):
+            assert lock.exists()
+        assert lock.exists()
+    assert not lock.exists()
+
+
+def test_a_file_system_without_locks_is_said(run: Run, tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with pytest.warns(UserWarning, match="cannot be kept from other processes"):
+        save_run(run, tmp_path / "run.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]

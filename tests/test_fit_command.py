@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from claims_of_others import another_process_claims
 
 from sampler.__main__ import main
 
@@ -307,6 +308,21 @@ def test_two_fits_never_share_a_folder(tmp_path: Path,
     assert main([*short, "--overwrite"]) in (0, 1)
     assert "K1.npz" in {p.name for p in out.iterdir()}
     assert not [p.name for p in out.iterdir() if "K2" in p.name]
+
+
+def test_a_folder_or_run_of_another_process_is_refused(tmp_path: Path,
+                                                       capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    main([*swapped(FIT, "--K", "1"), "--sweeps", "50", "--out", str(out)])
+    capsys.readouterr()
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert ".lock" not in before
+    words = ["another process is counting", "expected one process at a time"]
+    with another_process_claims(out):
+        refused([*FIT, "--out", str(out), "--overwrite"], words, capsys)
+    with another_process_claims(out / "K1.npz"):
+        refused(["resume", str(out / "K1.npz"), "--sweeps", "5"], words, capsys)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == before
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "K1.txt", "sawtooth_K1.npz", "table.json/"])

@@ -37,7 +37,7 @@ def test_a_full_disk_leaves_the_saved_run(problem: str) -> None:
 def test_a_file_that_is_written_in_place_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twin: no temporary file, the run is written over the one before."""
     def careless(path: Path, name: str) -> Path:
-        return path.parent / "run.npz"
+        return path.parent / ("run.npz" if name.endswith(".tmp") else name)
 
     monkeypatch.setattr(checkpoint.Path, "with_name", careless)
     assert stops.full_run("calls", 1)["changed"]

@@ -193,21 +193,22 @@ LOOP = """
 import os, sys, time
 from pathlib import Path
 from experiments.campaigns.repeating import BURN_IN, PIECE, SWEEPS, posterior
-from sampler import load_run, resume, sample, save_run
+from sampler import claimed, load_run, resume, sample, save_run
 name, seed, path, slow = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4])
 true = os.fsync
 os.fsync = lambda file: (time.sleep(slow), true(file))[1]      # a slow disk
-if path.exists():
-    run = load_run(path)
-else:
-    run = sample(posterior(name), PIECE, burn_in=BURN_IN, seed=seed)
-    save_run(run, path)
-print("begun", flush=True)
-while run.sweeps < SWEEPS:
-    run = resume(run, min(PIECE, SWEEPS - run.sweeps))
-    save_run(run, path)
-    if run.stopped == "interrupted":
-        sys.exit(130)
+with claimed(path):
+    if path.exists():
+        run = load_run(path)
+    else:
+        run = sample(posterior(name), PIECE, burn_in=BURN_IN, seed=seed)
+        save_run(run, path)
+    print("begun", flush=True)
+    while run.sweeps < SWEEPS:
+        run = resume(run, min(PIECE, SWEEPS - run.sweeps))
+        save_run(run, path)
+        if run.stopped == "interrupted":
+            sys.exit(130)
 """
 
 

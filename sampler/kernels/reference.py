@@ -188,9 +188,9 @@ def _exchange(rung: IntArray, energy: Array, betas: Array, number: int, seed: in
     turns.  Returns the smallest margin."""
     key = stream_key(seed, SWAP_STREAM, chain)
     nearest = np.inf
-    for level in range(number % 2, len(betas) - 1, 2):
+    levels = np.arange(number % 2, len(betas) - 1, 2)
+    for level, u in zip(levels, uniforms(number, levels, 0, key)[0].tolist(), strict=True):
         hot, cold = rung[level], rung[level + 1]
-        u = float(uniforms(number, level, 0, key)[0])
         gain = (betas[level + 1] - betas[level]) * (energy[cold] - energy[hot])
         nearest = min(nearest, abs(math.log(u) - gain))
         if math.log(u) < gain:
@@ -251,26 +251,38 @@ def _linear_draw(posterior: Posterior, problem: Problem, theta: Array, p: int, b
         s = 1.0 if data.law == GAUSSIAN else posterior.values(theta)[data.noise_name][..., 0]
         precision += np.sum(g * g, axis=1) / s**2
         slope += np.sum(g * gap, axis=1) / s**2
+    draws = _draws(number, len(theta), p, key)
     for r in np.flatnonzero(betas > 0.0):
         lam = betas[r] * precision[r]
         theta[r, p] = _conditional(problem, p, lam, lam * theta[r, p] - betas[r] * slope[r],
-                                   _Draws(number, int(r), p * DRAWS, key), theta[r, p])
+                                   draws[r], theta[r, p])
 
 
+@dataclass
 class _Draws:
     """The pairs of uniforms of one parameter in one sweep, by number."""
 
-    def __init__(self, number: int, replica: int, first: int, key: int) -> None:
-        self.place = number, replica, first, key
+    place: tuple[int, int, int, int]            # sweep, replica, first draw, key
+    begun: tuple[tuple[float, float], ...] = ()    # the first pairs, where they are known already
 
     def __call__(self, j: int) -> tuple[float, float]:
+        if j < len(self.begun):
+            return self.begun[j]
         number, replica, first, key = self.place
         u, v = uniforms(number, replica, first + j, key)
         return float(u), float(v)
 
     def later(self, shift: int) -> _Draws:
         number, replica, first, key = self.place
-        return _Draws(number, replica, first + shift, key)
+        return _Draws((number, replica, first + shift, key))
+
+
+def _draws(number: int, replicas: int, p: int, key: int) -> list[_Draws]:
+    """Of every replica; the first pairs of all are made at once, which is faster."""
+    u, v = uniforms(number, np.arange(replicas)[:, None], p * DRAWS + np.arange(3), key)
+    return [_Draws((number, r, p * DRAWS, key), tuple(zip(u[r].tolist(), v[r].tolist(),
+                                                           strict=True)))
+            for r in range(replicas)]
 
 
 def _conditional(problem: Problem, p: int, precision: float, linear: float, draws: _Draws,
@@ -361,7 +373,7 @@ def draw_prior_at(problem: Problem, number: int, replica: int, key: int) -> Arra
     theta = np.empty(len(problem.kind))
     for p, kind in enumerate(problem.kind):
         one, two, lo, hi = (float(v) for v in problem.prior[p, :4])
-        draws = _Draws(number, replica, p * DRAWS, key)
+        draws = _Draws((number, replica, p * DRAWS, key))
         u = draws(0)[0]
         match int(kind):
             case k if k == UNIFORM:

@@ -235,7 +235,7 @@ def draw_amplitudes(posterior: Posterior, tables: Tables, theta: Array, number: 
         pull = float(D[:, -1] @ solved[:, 0]) + a.own * a.centre[-1]
         lo, hi = (float(v) for v in a.bounds)
         z[-1] = truncated_normal(pull / precision, precision**-0.5, lo, hi,
-                                 _Draws(number, r, int(a.linear[-1]) * DRAWS, key), math.nan)
+                                 _Draws((number, r, int(a.linear[-1]) * DRAWS, key)), math.nan)
         gap = gap - D[:, -1] * z[-1]
     if active:
         A = D[:, active]
