@@ -9,13 +9,14 @@ STAMP  := $(VENV)/.stamp-
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: help setup reproduce results test lint lock lock-check book book-test benchmark peers reliability clean
+.PHONY: help setup reproduce results test test-long lint lock lock-check book book-test benchmark peers reliability clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
 help:
 	@echo "make reproduce    every figure and the table of claims (QUICK=1: wiring check only)"
 	@echo "make test         the tests (under 5 minutes)"
+	@echo "make test-long    what waits for signals, and the rest of long tables of cases"
 	@echo "make book         build the book into book/_build/html"
 	@echo "make benchmark    speed, as ratios measured side by side"
 	@echo "make reliability  the long statistical campaigns (hours; goes on where it stopped)"
@@ -47,6 +48,9 @@ results: $(STAMP)test
 
 test: $(STAMP)test
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+test-long: $(STAMP)test
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m long tests
 
 # Resumable: only what is not in its store yet, for the present sources of the sampler, is run.
 reliability: export OMP_NUM_THREADS = 1

@@ -26,6 +26,7 @@ def test_the_stored_campaign_keeps_its_promise() -> None:
     assert STORED["right"]["flagged"] <= 0.02
 
 
+@pytest.mark.long
 def test_six_seeds_again() -> None:
     """Were a share of 0.95 of the wrong and 0.02 of the right models flagged, fewer than 4 of 6,
     or more than 1 of 6, would happen in 0.2 and 0.6 %.  On the processor of the stored campaign

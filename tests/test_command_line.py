@@ -320,6 +320,7 @@ def test_an_interrupt_loses_only_what_was_not_counted(
         assert json.loads((tmp_path / "table.json").read_text())["models"][1]["F"] > -100
 
 
+@pytest.mark.long
 def test_a_signal_while_counting_saves_a_run_that_resumes_to_the_same_bits(
         tmp_path: Path, capsys: Capture) -> None:
     """SIGINT to a process, sent once it says that it counts."""

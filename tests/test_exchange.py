@@ -213,6 +213,7 @@ class Interrupter:
         return self
 
 
+@pytest.mark.long
 def test_an_interrupt_at_any_line_leaves_a_run_that_resumes_to_the_bits_of_the_uncut_one(
         monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C does not wait for a good moment: every line of two slices of counting in turn, until

@@ -274,6 +274,7 @@ def test_list_draw_and_check_use_the_tracked_results(
     assert (tmp_path / "straight_line.png").exists()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="pipes")
 def test_a_reader_who_goes_away_loses_no_figure(tmp_path: Path) -> None:
     """`| head -1` at its worst: nobody ever reads, neither the answer nor the progress."""

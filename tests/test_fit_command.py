@@ -216,6 +216,7 @@ def test_show_and_resume_work_on_the_saved_run(
     assert "K0.npz" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_reader_who_goes_away_ends_it_quietly(fitted: tuple[Path, int, str],
                                                 tmp_path: Path) -> None:
     """What `| head -1` does, at its worst: nobody ever reads.  Files come first."""
@@ -372,6 +373,7 @@ def test_what_json_cannot_say_is_null(tmp_path: Path,
     assert record["models"][1]["F"] > 0.0
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c_saves_what_was_counted(tmp_path: Path,
                                        capsys: pytest.CaptureFixture[str]) -> None:
@@ -389,6 +391,7 @@ def test_ctrl_c_saves_what_was_counted(tmp_path: Path,
     assert "interrupted" in error + out
 
 
+@pytest.mark.long
 def test_ctrl_c_while_counting_leaves_a_run_that_show_reads(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]) -> None:

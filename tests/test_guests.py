@@ -34,6 +34,7 @@ def test_two_data_sets_stay_two_blocks() -> None:
     assert [block.data.size for block in posterior.blocks] == [9, 12]
 
 
+@pytest.mark.long
 def test_our_own_sampler_is_judged_like_any_other() -> None:
     """A line by data and a ring by its density, 10 seeds each: nothing is found against it (false
     alarm 1 % each, promised by `judge_many`); with a tenth of the error bar it is caught."""

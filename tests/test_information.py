@@ -121,6 +121,7 @@ def test_an_outlier_is_flagged() -> None:
     assert criteria(conjugate_run(LINE, BETAS, 400, 0)).unsafe == 0
 
 
+@pytest.mark.long
 def test_the_lowest_of_many_valleys_is_found() -> None:
     """Nagata's spectrum and a fourth peak that fits noise: no descent by MINPACK from forty draws
     all over a short run ends lower.  (The four lowest draws, neighbours, led 1.9 nats higher.)"""

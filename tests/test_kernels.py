@@ -182,8 +182,15 @@ def turns(formula: shapes.Formula, K: int) -> range:
     return range(0, len(KINDS), step) if K == 1 else range(1, 4, step)
 
 
-@pytest.mark.parametrize("law", LAWS)
-@pytest.mark.parametrize("formula", SHAPES, ids=lambda f: f.name)
+def every_pair(formulas: list[shapes.Formula]) -> list:
+    """Every formula with every noise law; `make test` takes all laws of the first formula and one
+    of each other, `make test-long` the rest."""
+    return [pytest.param(formula, law, id=f"{formula.name}-{law}",
+                         marks=[pytest.mark.long] * (i > 0 and LAWS[i % len(LAWS)] != law))
+            for i, formula in enumerate(formulas) for law in LAWS]
+
+
+@pytest.mark.parametrize(("formula", "law"), every_pair(SHAPES))
 def test_same_decisions_for_every_shape_noise_law_and_prior(formula, law):
     """K = 1 and 3, each with every kind of prior on some parameter of the shape."""
     background = Model.single(shapes.constant, prefix="base_", offset=(0.5, 6.0))
@@ -196,8 +203,7 @@ def test_same_decisions_for_every_shape_noise_law_and_prior(formula, law):
         assert seen == {repr(kind) for kind in KINDS}
 
 
-@pytest.mark.parametrize("law", LAWS)
-@pytest.mark.parametrize("formula", INSTRUMENTS, ids=lambda f: f.name)
+@pytest.mark.parametrize(("formula", "law"), every_pair(INSTRUMENTS))
 def test_same_decisions_for_every_formula_of_an_instrument(formula, law):
     """One component, each kind of prior on some parameter; q > 0, where a sphere scatters."""
     background = Model.single(shapes.constant, prefix="base_", offset=(0.5, 6.0))

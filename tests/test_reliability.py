@@ -607,6 +607,7 @@ def test_no_counter_is_used_twice_and_a_shared_stream_is_caught(
     assert repeating.counters_run("line", 1)["twice"] > 0
 
 
+@pytest.mark.long
 def test_the_bits_of_a_killed_run_and_their_judges() -> None:
     found = repeating.killed_run("counts", 1)
     assert found["same"] and found["kills"] >= 1

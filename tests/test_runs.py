@@ -234,6 +234,7 @@ def test_runs_in_two_threads_do_not_disturb_each_other() -> None:
     assert same(alone[1], together[2])
 
 
+@pytest.mark.long
 def test_interrupted_while_counting_returns_a_valid_run_that_resume_completes() -> None:
     def press(done: int, total: int, words: str) -> None:
         if words == "counting":

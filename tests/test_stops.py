@@ -18,6 +18,7 @@ def failing(findings: Any) -> list[str]:
     return [f.claim for f in findings if f.holds is False]
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_a_whole_run_that_goes_on_to_the_same_bits() -> None:
     """The campaign has SIGTERM too, and ten seeds.  On a busy machine a run may be over before the
     signal comes, which tells nothing: the next seed, of four at most."""

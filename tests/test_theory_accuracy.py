@@ -179,8 +179,8 @@ def worst_box(problems: Iterator[tuple[Any, ...]]) -> float:
 
 
 def test_walls_keep_their_digits() -> None:
-    """16 lines in boxes."""
-    assert worst_box(boxes(21, 16, 2.7)) < 1.0
+    """8 lines in boxes."""
+    assert worst_box(boxes(21, 8, 2.7)) < 1.0
 
 
 @pytest.mark.slow

@@ -83,12 +83,11 @@ def exact_law(kind: str, setting: tuple[Any, ...], weight: float, d: np.ndarray)
     question = Question(weight, offset, xi, s0, ratio * s0)
     if kind == "known":
         return choice.cumulative(question, d)
-    if kind == "walled":
-        return choice.cumulative_with_box(question, d)
     # Smooth, and an integral at each value: between 2000 of them by monotone cubics.
     knots = np.unique(np.quantile(d, np.linspace(0, 1, 2001)))
-    return interpolate.PchipInterpolator(knots, choice.cumulative_with_estimated_noise(
-        Question(weight, offset, xi, s0), N, knots))(d)
+    law = (choice.cumulative_with_box(question, knots) if kind == "walled" else
+           choice.cumulative_with_estimated_noise(Question(weight, offset, xi, s0), N, knots))
+    return interpolate.PchipInterpolator(knots, law)(d)
 
 
 @pytest.mark.parametrize(("kind", "setting"), SETTINGS)
@@ -499,6 +498,7 @@ def test_estimated_noise_density_and_cumulative_belong_together() -> None:
         assert float(back) == pytest.approx(-0.5, abs=1e-12)
 
 
+@pytest.mark.long
 def test_the_law_is_sympys_for_any_positions() -> None:
     """Every step: gain of nested fits (Sx != 0, symbolically), density, moments, tail, limit."""
     law = choice.law()

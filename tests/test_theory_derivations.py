@@ -122,6 +122,7 @@ def test_joint_steps() -> None:
                                                           rel=1e-13)
 
 
+@pytest.mark.long
 def test_misfit_of_two_sets_for_general_covariances() -> None:
     """The sum of both sets' misfits to their mean is D^T (Sigma_1 + Sigma_2)^-1 D, symbolically for
     two parameters and any two covariances."""

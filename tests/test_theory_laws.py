@@ -137,7 +137,8 @@ def fits(law: Quadratic, found: np.ndarray) -> bool:
     return bool(stats.kstest(exact(found), "uniform").pvalue > 1e-3)
 
 
-@pytest.mark.parametrize(("M", "shared"), [(2, None), (3, None), (3, [0])])
+@pytest.mark.parametrize(("M", "shared"), [
+    (2, None), pytest.param(3, None, marks=pytest.mark.long), (3, [0])])
 def test_law_of_integration_under_a_wide_box(M: int, shared: list[int] | None) -> None:
     """2000 groups of data sets of unequal noise, two or three sets, all or one parameter shared:
     Kolmogorov-Smirnov p > 1e-3; the law of equal truths is caught."""
@@ -193,7 +194,8 @@ def test_a_law_whose_box_is_not_wide_is_said() -> None:
 # --- the product off the real axis ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("factors", [1, 2, 3, 5])
+@pytest.mark.parametrize("factors", [1, 2, pytest.param(3, marks=pytest.mark.long),
+                                     pytest.param(5, marks=pytest.mark.long)])
 def test_product_at_complex_sharpness(factors: int) -> None:
     """By mpmath's quadrature in u = -ln t, 20 digits, along a path that turns the phase off."""
     for c in (0.3 + 2j, 39 - 5j, 39.9j, 40.1j, 1000 + 300j, 2e5j):
