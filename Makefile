@@ -56,8 +56,8 @@ test-long: $(STAMP)test
 reliability: export OMP_NUM_THREADS = 1
 reliability: export OPENBLAS_NUM_THREADS = 1
 reliability: $(STAMP)test
-	$(BIN)/python -m pytest -q -m slow tests
 	$(BIN)/bayesmeas run reliability --out build/reliability --write-results
+	$(BIN)/python -m pytest -q -m slow tests
 
 lint: $(STAMP)test
 	$(BIN)/ruff check .
