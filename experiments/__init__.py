@@ -22,6 +22,7 @@ EXPERIMENTS = (
     "t1_inversion_recovery",
     "crystal_phases",
     "xanes_pre_edge",
+    "aot_three_contrasts",
     "sphere_populations",
     "measuring_time",
     "mossbauer_hamiltonian",

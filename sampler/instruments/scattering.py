@@ -1,4 +1,5 @@
-"""Small-angle scattering: K populations of dilute spheres, each of one size, on a flat background.
+"""Small-angle scattering: K populations of dilute spheres, each of one size, on a flat background;
+and droplets with a shell, of many sizes, that keep each other away (`droplets`).
 
 I(q) = background + sum_k intensity_k [3 (sin u - u cos u) / u**3]**2,   u = q radius_k
 
@@ -10,9 +11,11 @@ long one has to measure.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import factorial
 from typing import Any
 
+import numpy as np
 import sympy as sp
 
 from sampler import shapes
@@ -35,6 +38,101 @@ def _amplitude(u: Any) -> Any:
 
 
 SPHERE = Formula("sphere", _s * _amplitude(x * _r) ** 2, ("intensity", "radius"))
+
+
+_p, _t, _reach, _fraction = sp.symbols("spread shell reach fraction", real=True)
+CONTRASTS = ("core", "shell", "drop")
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(7)
+
+
+def droplets(contrast: str) -> Formula:
+    """Droplets of a core and a uniform shell, of many sizes, seen under one contrast.
+
+    Parameters
+    ----------
+    contrast : str
+        What scatters differently from the solvent: ``"core"``, ``"shell"`` or ``"drop"`` (both).
+
+    Returns
+    -------
+    Formula
+        Of ``intensity`` (towards q = 0, neighbours included), ``radius`` of the core and
+        ``spread`` (median, and standard deviation of the logarithm, of a log-normal law in which
+        each droplet counts by the square of its core's volume: the median by number is
+        radius exp(-6 spread**2)), ``shell`` (thickness; not for ``"core"``), ``reach`` (radius at
+        which neighbours meet as hard spheres) and the volume ``fraction`` of these.
+
+    Raises
+    ------
+    InputError
+        For another contrast.
+
+    Notes
+    -----
+    Sizes by seven nodes of Gauss and Hermite.  Neighbours by the Percus-Yevick closure: Wertheim,
+    Phys. Rev. Lett. 10 (1963) 321; Thiele, J. Chem. Phys. 39 (1963) 474.
+
+    Examples
+    --------
+    >>> droplets("shell").parameters
+    ('intensity', 'radius', 'spread', 'shell', 'reach', 'fraction')
+    """
+    if contrast not in CONTRASTS:
+        raise InputError("contrast", repr(contrast), " or ".join(CONTRASTS))
+    core = [_r * sp.exp(_p * float(z)) for z in _NODES]
+    outer = [r + _t for r in core]
+    share = [sp.Float(float(w)) for w in _WEIGHTS / _WEIGHTS.sum()]
+    swell = [(1 + _t / r) ** 3 for r in core]
+    match contrast:
+        case "core":
+            seen, forward = [_amplitude(x * r) for r in core], [sp.Integer(1)] * len(core)
+        case "drop":
+            seen = [g * _amplitude(x * r) for g, r in zip(swell, outer, strict=True)]
+            forward = swell
+        case _:
+            seen = [g * _amplitude(x * o) - _amplitude(x * r)
+                    for g, o, r in zip(swell, outer, core, strict=True)]
+            forward = [g - 1 for g in swell]
+    mean, at_zero = (sum(w * a**2 for w, a in zip(share, part, strict=True))
+                     for part in (seen, forward))
+    names = ("intensity", "radius", "spread", *(["shell"] * (contrast != "core")), "reach",
+             "fraction")
+    neighbours = structure_factor(2 * x * _reach, _fraction) / (
+        (1 - _fraction) ** 4 / (1 + 2 * _fraction) ** 2)
+    return Formula(f"{contrast}_of_droplets", _s * mean / at_zero * neighbours, names)
+
+
+def structure_factor(u: Any, fraction: Any) -> Any:
+    """S(q) of hard spheres by Percus and Yevick, u = q times their diameter.
+
+    Parameters
+    ----------
+    u, fraction : sympy expressions
+        The volume fraction is that of the hard spheres.
+
+    Examples
+    --------
+    >>> round(float(structure_factor(sp.Float(1e-6), sp.Rational(1, 10))), 6)    # (0.9/1.1)**2...
+    0.455625
+    """
+    inner = _bowl(lambda s, c, v: s - v * c, 3, u)
+    middle = _bowl(lambda s, c, v: 2 * v * s + (2 - v**2) * c - 2, 4, u)
+    far = _bowl(lambda s, c, v: -v**4 * c + 4 * ((3 * v**2 - 6) * c + (v**3 - 6 * v) * s + 6), 6, u)
+    whole = (1 + 2 * fraction) ** 2 / (1 - fraction) ** 4
+    contact = -6 * fraction * (1 + fraction / 2) ** 2 / (1 - fraction) ** 4
+    return 1 / (1 + 24 * fraction * (whole * inner + contact * middle
+                                     + fraction * whole / 2 * far))
+
+
+def _bowl(numerator: Callable[[Any, Any, Any], Any], power: int, u: Any) -> Any:
+    """numerator(sin u, cos u, u) / u**power; below u = 2, where it cancels, its Taylor series,
+    which is right to the last digit there."""
+    v, last = sp.Symbol("v"), power + 24
+    sine, cosine = (sum((-1) ** (k // 2) * v**k / sp.factorial(k) for k in range(first, last, 2))
+                    for first in (1, 0))
+    found = sp.Poly(numerator(sine, cosine, v), v)
+    series = sum(found.coeff_monomial(v**k) * u ** (k - power) for k in range(power, last))
+    return sp.Piecewise((series, u < 2), (numerator(sp.sin(u), sp.cos(u), u) / u**power, True))
 
 
 def spheres(K: int, prefix: str = "population", **priors: Any) -> Model:
