@@ -2,8 +2,8 @@
 
 Figure: the number of peaks that the free energy favours, and p(K), over the noise of the data;
 which K each criterion picks, and Laplace's approximation against F.  The problem is that of Nagata,
-Sugita and Okada, Neural Networks 28 (2012) 82-89; criteria beside the free energy are the theme of
-Shinotsuka et al., STAM 21 (2020) 402.
+Sugita and Okada, Neural Networks 28 (2012) 82-89.  BIC beside exchange Monte Carlo is a theme of
+Shinotsuka et al., STAM 21 (2020) 402, on peaks of another shape; no number of theirs is used.
 
 The paper's: the model, the priors, the true peaks, the 301 points, noise 0.1 (see
 `nagata2012_number_of_peaks`), known to the model.
@@ -292,7 +292,7 @@ def check(result: Result) -> Claims:
               bool(np.max(off[sharp][..., :three + 1]) < 0.1), "< 0.1"),
         Claim(f"the same, noise {FINE:g}", "-",
               float(np.nanmax(off[fine & ~sharp][..., :three + 1])), 0.0, None,
-              "listed: which peaks are described is open for K = 2"),
+              "listed: the posterior is no longer near a normal one"),
         Claim(f"the same, K = 4, {same}", "-", float(np.nanmax(off[fine][..., four])), 0.0, None,
               "listed: a surplus peak has no single mode"),
         Claim(f"K found with noise {noises[-1]:g}, by realisation", "3 (truth)",
