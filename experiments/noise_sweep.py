@@ -373,7 +373,7 @@ def draw(result: Result) -> dict[str, Any]:
             shares.plot(noises * shift, p[:, r, k], marker, color=color, ms=3.5)
             approximate.plot(noises * shift, (result.laplace - result.F)[:, r, k].astype(float),
                              marker, color=color, ms=3.5, label=None if r else
-                             f"K = {number}" + ", not judged" * (number > 3))
+                             f"K = {number}" + (", not judged" if number > 3 else ""))
             if number != 3:
                 gap = result.F[:, r, k] - result.F[:, r, three]
                 error = 1.96 * np.hypot(result.F_error[:, r, k], result.F_error[:, r, three])
