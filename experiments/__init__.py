@@ -15,6 +15,7 @@ EXPERIMENTS = (
     "criteria_biases",
     "nagata2012_number_of_peaks",
     "tokuda2017_noise_and_peaks",
+    "noise_sweep",
     "peak_resolution",
     "design_by_simulation",
     "trapped_metropolis",
