@@ -17,6 +17,7 @@ True
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -267,12 +268,13 @@ def blackjax(problem: Problem) -> Timed:
     mean over the populations, without an error.  After every temperature the steps are multiplied
     by exp(acceptance - 1/4): with several modes the covariance alone lets hardly a step pass, and
     ln Z would be off by tens of nats."""
+    # Threads of XLA's pool: on one core it has one, and a call back into Python waits for itself.
+    os.environ["NPROC"] = "4"
     guest, jax = _guest("blackjax"), _guest("jax")
     walk, resampling = _guest("blackjax.mcmc.random_walk"), _guest("blackjax.smc.resampling")
     from scipy.special import ndtr
 
     jax.config.update("jax_enable_x64", True)
-    # With the one thread of one core a call back into Python would wait for itself.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     jnp, d = jax.numpy, problem.dimension
 
