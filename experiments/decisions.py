@@ -11,20 +11,22 @@ import numpy as np
 Progress = Any
 
 
-def decide(posteriors: Mapping[Any, Any], sweeps: int, burn_in: int, seed: int,
-           progress: Progress = None, words: str = "") -> tuple[dict[Any, Any], dict[str, Any]]:
+def decide(posteriors: Mapping[Any, Any], sweeps: int | Mapping[Any, int], burn_in: int, seed: int,
+           progress: Progress = None, words: str = "", chains: int = 4
+           ) -> tuple[dict[Any, Any], dict[str, Any]]:
     """Sample every model and choose.
 
     Parameters
     ----------
     posteriors : mapping from the name of a model (a number of components, a word) to its posterior
     sweeps, burn_in : int
-        For each of 4 chains.
+        For each chain; sweeps may differ from model to model.
     seed : int
         Of the first model; the next ones take the next.
     progress : callable (done, total, words), optional
     words : str
         In front of the model's name in the line of progress.
+    chains : int
 
     Returns
     -------
@@ -39,7 +41,8 @@ def decide(posteriors: Mapping[Any, Any], sweeps: int, burn_in: int, seed: int,
 
     runs = {}
     for k, (name, posterior) in enumerate(posteriors.items()):
-        runs[name] = sample(posterior, sweeps, burn_in=burn_in, seed=seed + k,
+        counted = sweeps if isinstance(sweeps, int) else sweeps[name]
+        runs[name] = sample(posterior, counted, burn_in=burn_in, chains=chains, seed=seed + k,
                             progress=progress and _labelled(progress, f"{words}{name}"))
     choice = choose(runs)
     found = [free_energy(run) for run in runs.values()]

@@ -1,0 +1,111 @@
+"""NMR relaxation and certified fits: the exact side, other samplers, broken twins."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments import results
+from experiments import ueda2023_nmr_relaxation as nmr
+from theory.box import BoxLine, reduced_free_energy
+
+# The single stretched curve by a plain one-parameter exchange sampler, three seeds, written before
+# this one: F without its constant, and the parameters of one stretched component.
+SINGLE = {"stretched 1": 66.48, "stretched 2": 67.69, "stretched 3": 69.54,
+          "exponential 1": 1705.79, "exponential 2": 173.55, "exponential 3": 77.87}
+PARAMETERS = {"amplitude": 0.948, "log10_rate": 0.297, "stretching": 0.705, "offset": 0.0204}
+# The same for the temperatures, components in order of falling rate, and for the curve of three.
+SERIES = {260: {"log10_rate": [1.305], "stretching": [0.698], "amplitude": [0.952]},
+          200: {"log10_rate": [1.098], "stretching": [0.698], "amplitude": [0.952]},
+          140: {"log10_rate": [0.818], "stretching": [0.703], "amplitude": [0.949]},
+          100: {"log10_rate": [0.521], "stretching": [0.705], "amplitude": [0.947]},
+          60: {"log10_rate": [0.692, -0.621], "stretching": [0.917, 0.854],
+               "amplitude": [0.612, 0.336]},
+          30: {"log10_rate": [0.528, -1.303], "stretching": [0.892, 0.798],
+               "amplitude": [0.500, 0.454]}}
+THREE = {"log10_rate": [1.739, 0.324, -1.111], "amplitude": [0.295, 0.415, 0.251],
+         "stretching": [0.854, 0.860, 0.918], "offset": [0.0175]}
+
+
+def fails(module: Any, result: Any) -> list[str]:
+    """Claims that do not hold."""
+    return [claim.claim for claim in module.check(result) if claim.holds is False]
+
+
+# --- relaxation ------------------------------------------------------------------------------
+
+
+def test_amplitude_and_offset_against_their_boxes() -> None:
+    """The walls, hundreds of standard deviations away, are nothing: the normal integral over
+    amplitude and offset is that over their box, by `theory.box`."""
+    data = nmr.measured(nmr.SINGLE)
+    volume = math.log(1.2 * 0.2)
+    for rate, exponent in ((0.301, 0.7), (0.29, 0.71)):
+        decay = np.exp(-((10**rate * data.x) ** exponent))
+        box = reduced_free_energy(BoxLine(decay, data.y, 0.005, (0.0, 1.2), (-0.1, 0.1)))
+        found = nmr.given_shape(data, np.array([[rate, exponent]]))[0] + volume
+        assert found == pytest.approx(box, abs=1e-7)
+
+
+def test_one_component_does_not_depend_on_the_grid() -> None:
+    data = nmr.measured(nmr.SERIES[100])
+    assert nmr.one_component(data, 25) == pytest.approx(nmr.one_component(data), abs=1e-6)
+
+
+def test_another_sampler_finds_the_same() -> None:
+    """F within 0.4 nats, the tolerance of those runs; means within half a standard deviation."""
+    result = results.load("ueda2023_nmr_relaxation")
+    for name, F, constant in zip(result.single["names"], result.single["F"],
+                                 [result.single["constant"]] * 6, strict=True):
+        assert abs(F - constant - SINGLE[name]) < 0.4
+    for name, value in PARAMETERS.items():
+        mean, sd = result.single_is[name][0, :2]
+        assert abs(mean - value) < 0.5 * sd
+    shown = dict(zip(result.settings["temperatures"], result.series_is, strict=True))
+    for portrait, reference in [(shown[T], SERIES[T]) for T in SERIES] + [(result.three_is, THREE)]:
+        for name, values in reference.items():
+            mean, sd = portrait[name][:, 0], portrait[name][:, 1]
+            assert np.all(abs(mean - values) < 0.5 * sd), name
+
+
+def test_claims_on_relaxation_can_fail() -> None:
+    """Broken twins: F off, the wrong K, priors that do not count, parameters off, no trust."""
+    result = results.load("ueda2023_nmr_relaxation")
+    assert not fails(nmr, result)
+    assert len(fails(nmr, replace(result, ours=result.ours + 0.05))) == 1
+    lower = result.three["F"] - 2.0 * np.array([0, 0, 0, 1])
+    assert "three components: favoured" in fails(
+        nmr, replace(result, three=dict(result.three, F=lower)))
+    flat = [dict(d, F=base) for d, base in zip(
+        result.series, [d["F"] * 0 + d["F"].min() for d in result.series], strict=True)]
+    assert any("K favoured" in claim for claim in fails(nmr, replace(result, series=flat)))
+    same = [dict(d, F=d["F"] + 0.1) for d in result.priors]
+    assert len(fails(nmr, replace(result, priors=same))) == 1
+    moved = [dict(p, stretching=p["stretching"] + 0.3 * (k == 0))
+             for k, p in enumerate(result.series_is)]
+    assert len(fails(nmr, replace(result, series_is=moved))) == 1
+    doubted = dict(result.wide, trusted=[False, True])
+    assert len(fails(nmr, replace(result, wide=doubted))) == 1
+    short = replace(result, round_trips=result.round_trips * 0 + 9)
+    assert len(fails(nmr, short)) == 1
+
+
+def test_a_portrait_puts_the_fastest_first() -> None:
+    """Draws of two components in either order of labels give one portrait."""
+    data = nmr.measured(nmr.SERIES[60])
+    posterior = nmr.posterior(data, "stretched 2")
+    truth = nmr.true_values(nmr.SERIES[60])
+    fast, slow = ([truth["amplitude"][k], 10 ** truth["log10_rate"][k], truth["stretching"][k]]
+                  for k in (0, 1))
+    one, two = np.array([0.02, *fast, *slow]), np.array([0.02, *slow, *fast])
+    g = np.random.default_rng(1)
+    draws = np.where(np.arange(400)[:, None] % 3 == 0, one, two) * (
+        1 + 1e-6 * g.standard_normal((400, 7)))
+    found = nmr.portrait(SimpleNamespace(posterior=posterior, draws=draws[None]))
+    for name, values in truth.items():
+        assert found[name][:, 0] == pytest.approx(values, rel=1e-5, abs=1e-5)
+        assert np.all(found[name][:, 1] < 1e-4)
+    assert found["fit"] == pytest.approx(nmr.curve(data.x, nmr.SERIES[60]), abs=1e-5)
