@@ -12,7 +12,7 @@ Progress = Any
 
 
 def decide(posteriors: Mapping[Any, Any], sweeps: int | Mapping[Any, int], burn_in: int, seed: int,
-           progress: Progress = None, words: str = "", chains: int = 4
+           progress: Progress = None, words: str = "", chains: int = 4, doublings: int = 0
            ) -> tuple[dict[Any, Any], dict[str, Any]]:
     """Sample every model and choose.
 
@@ -27,6 +27,8 @@ def decide(posteriors: Mapping[Any, Any], sweeps: int | Mapping[Any, int], burn_
     words : str
         In front of the model's name in the line of progress.
     chains : int
+    doublings : int
+        How often a run that is not trusted gets as many sweeps again.
 
     Returns
     -------
@@ -37,13 +39,17 @@ def decide(posteriors: Mapping[Any, Any], sweeps: int | Mapping[Any, int], burn_
         ``fits`` (does the favoured model describe the data at all: the smallest p of the three
         tests of the absolute fit).
     """
-    from sampler import absolute_fit, choose, diagnose, free_energy, sample
+    from sampler import absolute_fit, choose, diagnose, free_energy, resume, sample
 
     runs = {}
     for k, (name, posterior) in enumerate(posteriors.items()):
         counted = sweeps if isinstance(sweeps, int) else sweeps[name]
+        said = progress and _labelled(progress, f"{words}{name}")
         runs[name] = sample(posterior, counted, burn_in=burn_in, chains=chains, seed=seed + k,
-                            progress=progress and _labelled(progress, f"{words}{name}"))
+                            progress=said)
+        for _ in range(doublings):
+            if not diagnose(runs[name]).trusted:
+                runs[name] = resume(runs[name], runs[name].sweeps, progress=said)
     choice = choose(runs)
     found = [free_energy(run) for run in runs.values()]
     fit = absolute_fit(runs[choice.best])

@@ -38,7 +38,7 @@ from experiments.decisions import decide, difference, draw_decision, in_order
 from experiments.figures import styled
 
 Array = NDArray[np.float64]
-SECONDS = 120.0
+SECONDS = 110.0
 BINS = 60
 
 
@@ -84,11 +84,13 @@ class Settings:
     most_sweeps: int = 48_000     # the curve of three components, two of them or more
     burn_in: int = 4_000
     chains: int = 2
+    doublings: int = 2            # of a run that is not trusted
     seed: int = 2023
 
 
 SETTINGS = Settings()
-QUICK = Settings(temperatures=(260, 30), few_sweeps=300, sweeps=300, most_sweeps=300, burn_in=200)
+QUICK = Settings(temperatures=(260, 30), few_sweeps=300, sweeps=300, most_sweeps=300, burn_in=200,
+                 doublings=0)
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
         data = measured(truth)
         return decide({m: posterior(data, m, **other) for m in models},
                       {m: counted(m, truth, settings) for m in models}, settings.burn_in,
-                      settings.seed + seed, progress, words, settings.chains)
+                      settings.seed + seed, progress, words, settings.chains, settings.doublings)
 
     pure = [f"exponential {K}" for K in (1, 2, 3)]
     runs, single = choice(SINGLE, stretched(1, 2, 3) + pure, 0, "single, ")
@@ -328,7 +330,8 @@ def farthest_parameter(claim: str, shown: dict[str, tuple[dict[str, Any], Truth]
                        sigmas: float = 4.0) -> Claim:
     """Of all parameters of some portraits the posterior mean that lies farthest from the truth, in
     posterior standard deviations."""
-    rows = [(*found[name][k, :2], value, f"{words}{name.replace('_', ' of ')} {k + 1}")
+    rows = [(*found[name][k, :2], value,
+             f"{words}{name.replace('_', ' of ')}" + (f" {k + 1}" if len(values) > 1 else ""))
             for words, (found, truth) in shown.items()
             for name, values in true_values(truth).items() for k, value in enumerate(values)]
     mean, sd, true, labels = zip(*rows, strict=True)
@@ -480,7 +483,8 @@ def _one_curve(decision: dict[str, Any], found: dict[str, Any], truth: Truth, to
     data.legend(loc="upper right")
     draw_decision(models, dict(decision, names=[n.replace("stretched ", "str\n").replace(
         "exponential ", "exp\n") for n in decision["names"]]),
-        "stretched (str) or pure (exp); components", top)
+        "components, stretched (str)" + (
+            " or pure (exp)" if "exponential 1" in decision["names"] else ""), top)
     models.set_title("Model selection (bars: 95 %)")
     exact = true_values(truth)
     for ax, (name, label, title) in zip(rest, QUANTITIES, strict=True):
@@ -496,7 +500,8 @@ def _one_curve(decision: dict[str, Any], found: dict[str, Any], truth: Truth, to
         if name == "stretching" and K > 1:
             ax.set_xlim(0.6, 1.0)
         ax.set_ylim(0.0, ax.get_ylim()[1] * (1.6 if K > 1 and name == "stretching" else 1.25))
-        ax.legend(loc="upper left" if name == "stretching" else "best", fontsize=7.5)
+        if K == 1 or name in ("amplitude", "stretching"):   # elsewhere it would hide a component
+            ax.legend(loc="upper left" if name == "stretching" else "upper right", fontsize=7.5)
     label_panels(axes)
     return figure
 
@@ -529,7 +534,7 @@ def _temperatures(result: Result) -> Any:
         energy.errorbar(1 + np.arange(len(rows)), F - F.min(), 1.96 * decision["F_error"][rows],
                         marker=mark, ls="-", color=color, ms=4, lw=1.0, label=f"{T} K")
     curves.set(xscale="log", xlabel="time (s)", ylabel="magnetisation (normalised)",
-               ylim=(-0.05, 1.1), title="Synthetic curves, after SmS")
+               ylim=(-0.05, 1.1), title="Synthetic, in the manner of SmS")
     curves.legend(loc="lower left", fontsize=7.5)
     energy.axhline(1.0, color=BLACK, ls="--", lw=0.8, label="1 nat")
     energy.set_yscale("symlog", linthresh=4.0)
@@ -577,10 +582,14 @@ def _priors(result: Result) -> Any:
         at = [base["names"].index(n) for n in rows[0]["names"]]
         weight = np.exp(-(base["F"][at] - base["F"][at].min()))
         chance.bar(place, weight[0] / weight.sum(), color="0.7", width=0.7)
-        labels.append((place, f"{curve_name}\nas they are"))
+        labels.append((place, "as it\nis"))
+        for ax, height in ((shift, 3.3), (chance, 1.02)):
+            ax.text(place - 0.35, height, {"single": "single stretched, K = 1",
+                                           "30 K": "30 K, K = 2"}[curve_name], fontsize=8)
         for decision in rows:
             place += 1.0
-            labels.append((place, decision["prior"].replace(", ", "\n")))
+            labels.append((place, decision["prior"].replace("exponent", r"$\beta$").replace(
+                "amplitude", "A").replace(", ", "\n")))
             chance.bar(place, decision["probability"][0], color=BLUE, width=0.7,
                        yerr=1.96 * decision["probability_error"][0])
             exact = true * math.log(2.0) * (1 if "double" in decision["prior"] else -1)
@@ -597,11 +606,13 @@ def _priors(result: Result) -> Any:
                    label=None if k else r"$\pm K \ln 2$", zorder=1)
     shift.axhline(0.0, color="0.8", lw=0.8, zorder=0)
     for ax in (shift, chance):
+        ax.set_xlim(-0.8, place - 0.8)
         ax.set_xticks([p for p, _ in labels])
-        ax.set_xticklabels([w for _, w in labels], fontsize=6.5)
-        ax.set_xlabel("curve; prior changed, and its width")
-    shift.set(ylabel="change of F (nats)", title="Free energy (bars: 95 %)")
-    shift.legend(loc="upper left")
-    chance.set(ylim=(0, 1), ylabel="p(true K), of two models", title="Probability (bars: 95 %)")
+        ax.set_xticklabels([w for _, w in labels], fontsize=7.5)
+        ax.set_xlabel(r"prior of exponent $\beta$ or amplitude A: its width")
+    shift.set(ylabel="change of F (nats)", title="Free energy (bars: 95 %)", ylim=(-2.5, 3.7))
+    shift.legend(loc="upper left", bbox_to_anchor=(0.0, 0.92), fontsize=7.5)
+    chance.set(ylim=(0, 1.1), yticks=np.arange(0.0, 1.01, 0.2), ylabel="p(true K), of two models",
+               title="Probability (bars: 95 %)")
     label_panels(axes)
     return figure

@@ -1,6 +1,7 @@
 """NMR relaxation and certified fits: the exact side, other samplers, broken twins."""
 
 import math
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from experiments import certified_fits as certified
 from experiments import results
 from experiments import ueda2023_nmr_relaxation as nmr
+from experiments.paths import data_file
 from theory.box import BoxLine, reduced_free_energy
 
 # The single stretched curve by a plain one-parameter exchange sampler, three seeds, written before
@@ -109,3 +112,79 @@ def test_a_portrait_puts_the_fastest_first() -> None:
         assert found[name][:, 0] == pytest.approx(values, rel=1e-5, abs=1e-5)
         assert np.all(found[name][:, 1] < 1e-4)
     assert found["fit"] == pytest.approx(nmr.curve(data.x, nmr.SERIES[60]), abs=1e-5)
+
+
+# --- certified fits --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", certified.CERTIFIED)
+def test_certificates_are_those_of_the_files(name: str) -> None:
+    """Values and standard deviations as the header of the data file prints them."""
+    text = data_file(f"nist_strd/{name}.dat").read_text()
+    rows = re.findall(r"^\s*b\d =\s+\S+\s+\S+\s+(\S+)\s+(\S+)", text, re.MULTILINE)
+    printed = np.array(rows, dtype=float)
+    assert certified.CERTIFIED[name] == pytest.approx(printed, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", certified.CERTIFIED)
+def test_formulas_are_those_of_the_certificate(name: str) -> None:
+    """The certified values in our formulas leave the certified sum of squares."""
+    posterior = certified.posterior(name)
+    text = data_file(f"nist_strd/{name}.dat").read_text()
+    sum_of_squares = float(re.search(r"Residual Sum of Squares:\s+(\S+)", text)[1])  # type: ignore
+    theta = np.append(certified.CERTIFIED[name][:, 0], 1.0)
+    assert len(posterior.names) == len(theta)
+    data = posterior.blocks[0].data
+    found = np.sum((posterior.predict(theta) - data.y) ** 2)
+    assert found == pytest.approx(sum_of_squares, rel=1e-6)
+
+
+def test_the_noise_integrated_out() -> None:
+    """Density of two triples of rates: in closed form, and by a sum over the noise of the normal
+    integrals over the amplitudes."""
+    data = certified.posterior("Lanczos3").blocks[0].data
+    rates = np.array([[0.95, 2.95, 4.98], [1.00, 3.006, 5.003]])
+    log_noise = np.linspace(math.log(1e-6), math.log(1e-3), 4001)
+
+    def by_hand(r: Any) -> float:
+        basis = np.exp(-data.x[:, None] * r)
+        gram = basis.T @ basis
+        amplitudes = np.linalg.lstsq(basis, data.y, rcond=None)[0]
+        rss = np.sum((data.y - basis @ amplitudes) ** 2)
+        log_p = (-(data.size - 3) * log_noise - 0.5 * rss * np.exp(-2 * log_noise)
+                 - 0.5 * np.linalg.slogdet(gram)[1])
+        top = log_p.max()
+        return float(top + np.log(np.exp(log_p - top).sum()) + np.log(r).sum())
+
+    found = certified.given_rates(data.x, data.y, np.log(rates))[0]
+    one, two = (by_hand(r) for r in rates)
+    assert found[1] - found[0] == pytest.approx(two - one, abs=1e-5)
+
+
+def test_three_exponentials_by_quadrature() -> None:
+    """Two grids agree, and with runs before this one to 0.05 certified sd: rates and amplitudes by
+    a Markov chain in the rates alone."""
+    data = certified.posterior("Lanczos3").blocks[0].data
+    coarse = certified.by_quadrature(data.x, data.y, 31, 17)
+    fine = certified.by_quadrature(data.x, data.y)
+    sd = certified.CERTIFIED["Lanczos3"][:, 1]
+    assert np.all(abs(coarse - fine) < 1e-3 * sd)
+    assert np.all(abs(fine[0] - certified.MEANS) < 0.05 * sd)
+    with pytest.raises(ArithmeticError, match="at the ends"):
+        certified.by_quadrature(data.x, data.y + 1e-3 * np.sin(40 * data.x), 5, 5)
+
+
+def test_claims_on_certified_fits_can_fail() -> None:
+    """Broken twins: a mean, a width, the mode, the second road, trust."""
+    result = results.load("certified_fits")
+    assert not fails(certified, result)
+    sd = certified.CERTIFIED["Chwirut2"][:, 1]
+    moved = result.means | {"Chwirut2": result.means["Chwirut2"] + 0.4 * sd}
+    assert len(fails(certified, replace(result, means=moved))) == 1
+    wide = result.sds | {"Misra1a": result.sds["Misra1a"] * 1.1}
+    assert len(fails(certified, replace(result, sds=wide))) == 1
+    found = fails(certified, replace(result, mode=result.means["Lanczos3"]))
+    assert len(found) == 1 and "mode" in found[0]
+    least_squares = result.means | {"Lanczos3": certified.CERTIFIED["Lanczos3"][:, 0]}
+    assert len(fails(certified, replace(result, means=least_squares))) == 2
+    assert len(fails(certified, replace(result, trusted=result.trusted | {"Gauss2": False}))) == 1
