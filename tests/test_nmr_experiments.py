@@ -126,17 +126,46 @@ def test_certificates_are_those_of_the_files(name: str) -> None:
     assert certified.CERTIFIED[name] == pytest.approx(printed, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", certified.CERTIFIED)
+@pytest.mark.parametrize("name", certified.REGULAR)
 def test_formulas_are_those_of_the_certificate(name: str) -> None:
     """The certified values in our formulas leave the certified sum of squares."""
     posterior = certified.posterior(name)
-    text = data_file(f"nist_strd/{name}.dat").read_text()
-    sum_of_squares = float(re.search(r"Residual Sum of Squares:\s+(\S+)", text)[1])  # type: ignore
     theta = np.append(certified.CERTIFIED[name][:, 0], 1.0)
     assert len(posterior.names) == len(theta)
     data = posterior.blocks[0].data
-    found = np.sum((posterior.predict(theta) - data.y) ** 2)
-    assert found == pytest.approx(sum_of_squares, rel=1e-6)
+    assert np.sum((posterior.predict(theta) - data.y) ** 2) == pytest.approx(
+        sum_of_squares(name), rel=1e-6)
+
+
+def sum_of_squares(name: str) -> float:
+    """As the header of the data file prints it."""
+    found = re.search(r"Residual Sum of Squares:\s+(\S+)",
+                      data_file(f"nist_strd/{name}.dat").read_text())
+    assert found
+    return float(found[1])
+
+
+def test_the_ridge_is_lanczos_problem() -> None:
+    """The certified rates put into the coordinates of the ridge leave the certified sum of squares,
+    and come back; the coordinates leave volumes alone."""
+    posterior, line = certified.posterior("Lanczos3"), certified.ridge()
+    value = certified.CERTIFIED["Lanczos3"][:, 0]
+    zero = line.rates(value[1], 0.0, 0.0)
+    second = value[3] - zero[1]
+    point = (value[1], second, value[5] - zero[2] - line.slope * second)
+    assert line.rates(*point) == pytest.approx(value[1::2], rel=1e-12)
+    names = dict(zip(("slowest", "second", "third"), point, strict=True)) | {
+        f"amplitude{k + 1}": a for k, a in enumerate(value[::2])} | {"sigma": 1.0}
+    theta = np.array([names[n] for n in posterior.names])
+    data = posterior.blocks[0].data
+    assert np.sum((posterior.predict(theta) - data.y) ** 2) == pytest.approx(
+        sum_of_squares("Lanczos3"), rel=1e-5)
+    run = SimpleNamespace(posterior=posterior, draws=theta[None, None])
+    assert certified.ordered(run)[0, 0] == pytest.approx(value, rel=1e-12)
+    at, step = np.array([0.8, 0.02, 0.001]), 1e-5
+    jacobian = [(np.array(line.rates(*(at + e))) - np.array(line.rates(*(at - e)))) / (2 * step)
+                for e in step * np.eye(3)]
+    assert np.linalg.det(jacobian) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_the_noise_integrated_out() -> None:
