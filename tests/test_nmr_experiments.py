@@ -87,7 +87,7 @@ def test_claims_on_relaxation_can_fail() -> None:
     assert any("K favoured" in claim for claim in fails(nmr, replace(result, series=flat)))
     same = [dict(d, F=d["F"] + 0.1) for d in result.priors]
     assert len(fails(nmr, replace(result, priors=same))) == 1
-    moved = [dict(p, stretching=p["stretching"] + 0.3 * (k == 0))
+    moved = [dict(p, stretching=p["stretching"] + [[0.3 * (k == 0), 0, 0, 0]])
              for k, p in enumerate(result.series_is)]
     assert len(fails(nmr, replace(result, series_is=moved))) == 1
     doubted = dict(result.wide, trusted=[False, True])
