@@ -21,6 +21,8 @@ EXPERIMENTS = (
     "trapped_metropolis",
     "gauss1_two_peaks",
     "t1_inversion_recovery",
+    "ueda2023_nmr_relaxation",
+    "certified_fits",
     "crystal_phases",
     "xanes_pre_edge",
     "sphere_populations",
