@@ -25,6 +25,7 @@ EXPERIMENTS = (
     "sphere_populations",
     "measuring_time",
     "mossbauer_hamiltonian",
+    "two_spectra",
 )
 # Hours, or guests in an environment of their own: `reproduce` prints what is stored of them.
 STORED = ("guest_samplers", "peers", "reliability")
