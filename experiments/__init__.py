@@ -26,6 +26,7 @@ EXPERIMENTS = (
     "measuring_time",
     "mossbauer_hamiltonian",
     "two_spectra",
+    "muon_relaxation",
 )
 # Hours, or guests in an environment of their own: `reproduce` prints what is stored of them.
 STORED = ("guest_samplers", "peers", "reliability")

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import results, two_spectra
+from experiments import muon_relaxation, results, two_spectra
+from sampler import Data, Posterior, joint
 
 
 def fails(module: Any, result: Any) -> list[str]:
@@ -45,8 +46,9 @@ def test_claims_on_two_spectra_can_fail() -> None:
     assert len(fails(two_spectra, replace(stored, F=same))) >= 6
     unlabelled = stored.gaussian - math.log(6)
     assert len(fails(two_spectra, replace(stored, gaussian=unlabelled))) == 1
-    assert len(fails(two_spectra, replace(stored, shift=stored.shift + 0.03))) == 2
-    assert len(fails(two_spectra, replace(stored, shift=stored.shift - 0.03))) == 3
+    for off in (0.03, -0.03):
+        moved = stored.shift + np.array([off, 0.0])
+        assert len(fails(two_spectra, replace(stored, shift=moved))) >= 2, off
     doubted = [[False, *row[1:]] for row in stored.trusted]
     assert len(fails(two_spectra, replace(stored, trusted=doubted))) == 1
 
@@ -91,7 +93,7 @@ def test_the_gaussian_estimate_is_exact_for_normal_posteriors() -> None:
         p = 1 / s + 1 / t - 1 / prior
         q = a / s + (b - shift) / t - (1.5 - shift) / prior
         r = a**2 / s + (b - shift) ** 2 / t - (1.5 - shift) ** 2 / prior
-        total += (-0.5 * (r - q**2 / p) - 0.5 * np.log(2 * np.pi * p * s * t / prior))
+        total += (-0.5 * (r - q**2 / p) - 0.5 * np.log(p * s * t / prior))
     Z = np.trapezoid(np.exp(total), shift) / 0.2
     assert found == pytest.approx(-math.log(Z) + math.log(6), abs=0.02)
 
@@ -101,3 +103,82 @@ def _white(generator: np.random.Generator) -> Any:
     z = generator.normal(size=(4000, 3))
     z -= z.mean(axis=0)
     return z @ np.linalg.inv(np.linalg.cholesky(np.cov(z, rowvar=False))).T
+
+
+# --- muons -----------------------------------------------------------------------------------
+
+
+def test_two_muon_models_by_quadrature() -> None:
+    """Offset and amplitude in closed form (their box is 80 sds away), the rate on a grid."""
+    data = muon_relaxation.relaxation_run()
+    y = data.y / data.deviation
+    curves = {"Gaussian": lambda t: np.exp(-(t**2)),
+              "Kubo-Toyabe": lambda t: 1 / 3 + 2 / 3 * (1 - t**2) * np.exp(-(t**2) / 2)}
+    log_rate = np.linspace(math.log(0.135), math.log(0.19), 81)
+    for name, curve in curves.items():
+        log_p = []
+        for rate in np.exp(log_rate):
+            X = np.stack([np.ones(data.size), curve(rate * data.x)], axis=1)
+            X /= data.deviation[:, None]
+            C = X.T @ X
+            rest = y - X @ np.linalg.solve(C, X.T @ y)
+            log_p.append(-0.5 * rest @ rest + math.log(2 * math.pi)
+                         - 0.5 * np.linalg.slogdet(C)[1] - math.log(0.4 * 0.5))
+        top = max(log_p)
+        Z = np.trapezoid(np.exp(np.array(log_p) - top), log_rate) / math.log(300)
+        assert -(top + math.log(Z)) == pytest.approx(muon_relaxation.QUADRATURE[name], abs=1e-4)
+
+
+def test_models_of_a_muon_are_what_they_are_called() -> None:
+    """At t = 0 all are offset + amplitude; the static law has its minimum at sqrt(3)/width and a
+    third of the amplitude left."""
+    t = np.array([0.0, math.sqrt(3) / 0.3, 200.0])
+    for name in muon_relaxation.MODELS:
+        posterior = Posterior(muon_relaxation.model(name), Data(t, np.zeros(3), noise=1.0))
+        values = {"offset": 0.1, "amplitude": 0.2, "rate": 0.3, "width": 0.3, "stretching": 0.9}
+        curve = posterior.predict([values[n] for n in posterior.names])
+        assert curve[0] == pytest.approx(0.3), name
+        if name == "Kubo-Toyabe":
+            assert curve[1] == pytest.approx(0.1 + 0.2 * (1 - 4 * math.exp(-1.5)) / 3)
+            assert curve[2] == pytest.approx(0.1 + 0.2 / 3)
+        else:
+            assert curve[2] == pytest.approx(0.1, abs=1e-6), name
+
+
+def test_four_detectors_share_what_has_no_detector_in_its_name() -> None:
+    parts = [muon_relaxation.precession(n, "Gaussian") for n in muon_relaxation.DETECTORS]
+    whole = joint(*parts)
+    assert whole.dimension == 4 * 3 + 2
+    assert {"frequency", "rate"} <= set(whole.names)
+    values = {"offset": 0.01, "cosine": 0.1, "sine": 0.2, "frequency": 1.37, "rate": 0.02}
+    energies = [float(p.energy([values[n.split("_")[-1]] for n in p.names]))
+                for p in (*parts, whole)]
+    assert energies[-1] == pytest.approx(sum(energies[:-1]), rel=1e-12)
+
+
+def test_channels_are_joined_with_their_noise() -> None:
+    """The mean of the wave over eight channels, and sigma / sqrt(8) where it is even."""
+    fine = muon_relaxation.detector("top", replace(muon_relaxation.SETTINGS, joined=1))
+    coarse = muon_relaxation.detector("top")
+    assert coarse.y[3] == pytest.approx(fine.y[24:32].mean())
+    assert coarse.deviation[3] == pytest.approx(fine.deviation[24:32].mean() / 8**0.5, rel=1e-3)
+
+
+def test_claims_on_muons_can_fail() -> None:
+    """Broken twins: F off by a tenth, another winner, everything fits, no gain, no trust."""
+    stored = results.load("muon_relaxation")
+    assert not fails(muon_relaxation, stored)
+    d = stored.decision
+    assert len(fails(muon_relaxation, replace(stored, decision=d | {"F": d["F"] + 0.1}))) == 2
+    assert len(fails(muon_relaxation, replace(stored, decision=d | {"F": 0 * d["F"]}))) >= 3
+    assert len(fails(muon_relaxation, replace(stored, fits=0 * stored.fits + 0.5))) == 2
+    assert len(fails(muon_relaxation, replace(stored, fits=0 * stored.fits))) == 1
+    shared = stored.F.copy()
+    shared[:, -1] = shared[:, :-1].sum(axis=1)
+    assert len(fails(muon_relaxation, replace(stored, F=shared))) == 2
+    apart = stored.frequency + np.array([[0.001, 0.0]] + [[0.0, 0.0]] * 4)
+    assert len(fails(muon_relaxation, replace(stored, frequency=apart))) == 1
+    assert len(fails(muon_relaxation, replace(
+        stored, trusted=[[False, *row[1:]] for row in stored.trusted]))) == 1
+    assert len(fails(muon_relaxation, replace(
+        stored, decision=d | {"trusted": [False] * len(d["trusted"])}))) == 1
