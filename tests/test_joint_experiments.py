@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import muon_relaxation, results, two_spectra
+from experiments import muon_relaxation, results, time_resolved_xrd, two_spectra
 from sampler import Data, Posterior, joint
 
 
@@ -182,3 +182,70 @@ def test_claims_on_muons_can_fail() -> None:
         stored, trusted=[[False, *row[1:]] for row in stored.trusted]))) == 1
     assert len(fails(muon_relaxation, replace(
         stored, decision=d | {"trusted": [False] * len(d["trusted"])}))) == 1
+
+
+# --- a reaction in twenty frames -------------------------------------------------------------
+
+
+def test_the_reaction_agrees_with_another_sampler() -> None:
+    """F of one model and of 20 fits, tau and m by a plain exchange sampler, written before this
+    one, on the same counts: within 4 joint errors; three nats off are not."""
+    stored = results.load("time_resolved_xrd")
+    apart, apart_error = stored.F_frame[:, 0].sum(), np.linalg.norm(stored.F_frame[:, 1])
+    for (F, error), (other, other_error) in (
+            (stored.F_joint, (3209.15, 0.30)), ((apart, apart_error), (3803.96, 0.86))):
+        limit = 4 * math.hypot(error, other_error)
+        assert abs(F - other) < limit
+    assert abs(stored.F_joint[0] + 3.0 - 3209.15) > 4 * math.hypot(stored.F_joint[1], 0.30)
+    for name, mean, sd in (("tau", 7.97, 0.15), ("order", 1.935, 0.072), ("width", 0.503, 0.010)):
+        assert abs(stored.joint[name][0] - mean) < 0.3 * sd, name
+        assert stored.joint[name][1] == pytest.approx(sd, rel=0.15), name
+
+
+def test_a_frame_knows_its_time() -> None:
+    """The joint model at the truth predicts each frame's mean; its counts are Poisson about it
+    (sum over 300 points within 4.5 sds; false alarm 1e-4 for 20 frames)."""
+    t, data = time_resolved_xrd.frames()
+    whole = joint(*(time_resolved_xrd.posterior(f, time) for f, time in zip(data, t, strict=True)))
+    assert (whole.dimension, whole.size) == (17, 6000)
+    assert time_resolved_xrd.posterior(data[0]).dimension == 15
+    truth = dict(time_resolved_xrd.TRUTH)
+    for phase, (centers, heights) in time_resolved_xrd.PHASES.items():
+        for k, center, height in zip("xyz", centers, heights, strict=True):
+            truth |= {f"{phase}{k}_center": center, f"{phase}{k}_height": height}
+    theta = np.array([truth[name] for name in whole.names])
+    for k, frame in enumerate(data):
+        mean = float(whole.predict(theta, block=k).sum())
+        assert abs(frame.y.sum() - mean) < 4.5 * mean**0.5, k
+    # Pure A before, pure B after: the shares are those of the summed heights.
+    assert time_resolved_xrd.share_of_b(1e-6, 8.0, 2.0) == pytest.approx(0.0, abs=1e-9)
+    assert time_resolved_xrd.share_of_b(8.0, 8.0, 2.0, 1.0) == pytest.approx(1 - math.exp(-1))
+
+
+def test_two_steps_find_the_law_in_exact_shares() -> None:
+    t = np.arange(1.0, 21.0)
+    share = time_resolved_xrd.share_of_b(t, 8.0, 2.0)
+    found = time_resolved_xrd.two_steps(t, np.stack([share, np.full(20, 0.02)], axis=1))
+    assert found.shape == (2, 2, 2)
+    for fit in found:
+        assert fit[:, 0] == pytest.approx([8.0, 2.0], abs=1e-3)
+
+
+def test_saturated_counts_are_the_least_energy() -> None:
+    y = np.array([0.0, 1.0, 7.0])
+    assert time_resolved_xrd.saturated(y) == pytest.approx(1.0 + 1.0 + 7.0 - 7 * math.log(7))
+
+
+def test_claims_on_the_reaction_can_fail() -> None:
+    """Broken twins: no gain, tau off, no narrower width, unbiased shares, no trust."""
+    stored = results.load("time_resolved_xrd")
+    assert not fails(time_resolved_xrd, stored)
+    apart = stored.F_frame[:, 0].sum()
+    assert len(fails(time_resolved_xrd, replace(stored, F_joint=np.array([apart, 0.1])))) == 1
+    off = stored.joint | {"tau": [9.0, 0.15]}
+    assert len(fails(time_resolved_xrd, replace(stored, joint=off))) == 1
+    assert len(fails(time_resolved_xrd, replace(stored, width=stored.width / 4.5))) == 1
+    walled = stored.share.copy()
+    walled[0, 0], walled[-1, 0] = 0.0, 1.0
+    assert len(fails(time_resolved_xrd, replace(stored, share=walled))) == 2
+    assert len(fails(time_resolved_xrd, replace(stored, trusted=False))) == 1
