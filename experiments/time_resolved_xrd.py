@@ -277,9 +277,7 @@ def draw(result: Result) -> dict[str, Any]:
                       ms=4, label="joint")
     reaction.plot(TRUTH["tau"], TRUTH["order"], "*", color=GREEN, ms=11, label="truth", zorder=4)
     reaction.set(xlabel="time of the reaction τ", ylabel="order m", title="Time and order (95 %)")
-    low, high = reaction.get_ylim()
-    reaction.set_ylim(low, high + 0.4 * (high - low))
-    reaction.legend(loc="upper left", ncols=2, fontsize=7.5)
+    reaction.legend(loc="lower right", fontsize=7.5)
     width.errorbar(result.time, result.width[:, 0], 1.96 * result.width[:, 1], fmt="o", ms=3,
                    color=RED, lw=0.8, label="separate, 95 %")
     mean, sd = result.joint["width"]
@@ -289,6 +287,6 @@ def draw(result: Result) -> dict[str, Any]:
     width.set(xlabel="time t", ylabel="width of the lines (degrees)", title="A shared width")
     low, high = width.get_ylim()
     width.set_ylim(low, high + 0.3 * (high - low))
-    width.legend(loc="upper left", ncols=3, fontsize=7.5)
+    width.legend(loc="upper left", ncols=3, fontsize=7.5, columnspacing=1.0, handlelength=1.5)
     label_panels(axes)
     return {"time_resolved_xrd": figure}
