@@ -28,6 +28,9 @@ EXPERIMENTS = (
     "sphere_populations",
     "measuring_time",
     "mossbauer_hamiltonian",
+    "two_spectra",
+    "muon_relaxation",
+    "time_resolved_xrd",
 )
 # Hours, or guests in an environment of their own: `reproduce` prints what is stored of them.
 STORED = ("guest_samplers", "peers", "reliability")
