@@ -74,7 +74,7 @@ class Settings:
     """Ours; seeds count from 1."""
 
     seeds: dict[str, int] = field(default_factory=_seeds)
-    most_seconds: float = 900.0       # CPU seconds after which a run is given up
+    most_seconds: float = 300.0       # CPU seconds after which a run is given up
     points: tuple[int, ...] = (100, 200, 300, 500, 1000, 2000, 3000)
     peaks: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
     rungs: tuple[int, ...] = (8, 16, 24, 32, 48, 64)
