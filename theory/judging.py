@@ -358,7 +358,8 @@ class Record:
 
     def __str__(self) -> str:
         honesty = "" if self.score_sd is None else (
-            f"  claimed {self.claimed:.2g}  z rms {_ratio(self.score_sd)}  p {self.calibration:.3f}")
+            f"  claimed {self.claimed:.2g}  z rms {_ratio(self.score_sd)}  "
+            f"p {self.calibration:.3f}")
         return (f"{self.quantity:<22} exact {self.exact:>12.5g}  bias {self.bias:+.2g} +- "
                 f"{self.bias_error:.2g}  scatter {self.scatter:.2g}{honesty}  {self.words}")
 
