@@ -15,17 +15,23 @@ EXPERIMENTS = (
     "criteria_biases",
     "nagata2012_number_of_peaks",
     "tokuda2017_noise_and_peaks",
+    "noise_sweep",
     "peak_resolution",
     "design_by_simulation",
     "trapped_metropolis",
     "gauss1_two_peaks",
     "t1_inversion_recovery",
+    "ueda2023_nmr_relaxation",
+    "certified_fits",
     "crystal_phases",
     "xanes_pre_edge",
     "aot_three_contrasts",
     "sphere_populations",
     "measuring_time",
     "mossbauer_hamiltonian",
+    "two_spectra",
+    "muon_relaxation",
+    "time_resolved_xrd",
 )
 # Hours, or guests in an environment of their own: `reproduce` prints what is stored of them.
 STORED = ("guest_samplers", "peers", "reliability")

@@ -11,20 +11,24 @@ import numpy as np
 Progress = Any
 
 
-def decide(posteriors: Mapping[Any, Any], sweeps: int, burn_in: int, seed: int,
-           progress: Progress = None, words: str = "") -> tuple[dict[Any, Any], dict[str, Any]]:
+def decide(posteriors: Mapping[Any, Any], sweeps: int | Mapping[Any, int], burn_in: int, seed: int,
+           progress: Progress = None, words: str = "", chains: int = 4, doublings: int = 0
+           ) -> tuple[dict[Any, Any], dict[str, Any]]:
     """Sample every model and choose.
 
     Parameters
     ----------
     posteriors : mapping from the name of a model (a number of components, a word) to its posterior
     sweeps, burn_in : int
-        For each of 4 chains.
+        For each chain; sweeps may differ from model to model.
     seed : int
         Of the first model; the next ones take the next.
     progress : callable (done, total, words), optional
     words : str
         In front of the model's name in the line of progress.
+    chains : int
+    doublings : int
+        How often a run that is not trusted gets as many sweeps again.
 
     Returns
     -------
@@ -35,12 +39,17 @@ def decide(posteriors: Mapping[Any, Any], sweeps: int, burn_in: int, seed: int,
         ``fits`` (does the favoured model describe the data at all: the smallest p of the three
         tests of the absolute fit).
     """
-    from sampler import absolute_fit, choose, diagnose, free_energy, sample
+    from sampler import absolute_fit, choose, diagnose, free_energy, resume, sample
 
     runs = {}
     for k, (name, posterior) in enumerate(posteriors.items()):
-        runs[name] = sample(posterior, sweeps, burn_in=burn_in, seed=seed + k,
-                            progress=progress and _labelled(progress, f"{words}{name}"))
+        counted = sweeps if isinstance(sweeps, int) else sweeps[name]
+        said = progress and _labelled(progress, f"{words}{name}")
+        runs[name] = sample(posterior, counted, burn_in=burn_in, chains=chains, seed=seed + k,
+                            progress=said)
+        for _ in range(doublings):
+            if not diagnose(runs[name]).trusted:
+                runs[name] = resume(runs[name], runs[name].sweeps, progress=said)
     choice = choose(runs)
     found = [free_energy(run) for run in runs.values()]
     fit = absolute_fit(runs[choice.best])

@@ -74,7 +74,7 @@ class Settings:
     """Ours; seeds count from 1."""
 
     seeds: dict[str, int] = field(default_factory=_seeds)
-    most_seconds: float = 900.0       # CPU seconds after which a run is given up
+    most_seconds: float = 300.0       # CPU seconds after which a sampler is given up
     points: tuple[int, ...] = (100, 200, 300, 500, 1000, 2000, 3000)
     peaks: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
     rungs: tuple[int, ...] = (8, 16, 24, 32, 48, 64)
@@ -134,24 +134,28 @@ def compute(settings: Settings = SETTINGS, progress: Any = None, store: Path = R
     versions = {name: _version(name) for name in settings.seeds}
     total = sum(settings.seeds.values()) + 1
     for name, seeds in settings.seeds.items():
-        todo = [n for n in range(1, seeds + 1)
-                if _key(name, n, versions, settings.most_seconds) not in known]
+        keys = _keys(name, versions, settings)
+        # Where one run was given up, others would be too.
+        lost = any(key in known and not known[key]["estimates"] for key in keys)
+        todo = [] if lost else [n for n, key in enumerate(keys, 1) if key not in known]
         done += seeds - len(todo)
         with own_process() as call:
             for seed in todo:
                 if progress is not None:
                     progress(done, total, f"{name}, seed {seed}")
-                known.add(_key(name, seed, versions, settings.most_seconds),
-                          call(timed, name, seed, settings.most_seconds))
+                found = call(timed, name, seed, settings.most_seconds)
+                known.add(keys[seed - 1], found)
                 done += 1
+                if not found["estimates"]:
+                    break
     if progress is not None:
         progress(total - 1, total, "cost of our sweep")
     key = ("scaling", _digest("ours, 1 x 500"), repr(_timings(settings)))
     if key not in known:
         with own_process() as call:
             known.add(key, call(scaling, settings))
-    records = {name: [known[_key(name, n, versions, settings.most_seconds)]
-                      for n in range(1, seeds + 1)] for name, seeds in settings.seeds.items()}
+    records = {name: [known[run] for run in _keys(name, versions, settings) if run in known]
+               for name in settings.seeds}
     return _collected(settings, versions, records, known[key])
 
 
@@ -232,6 +236,12 @@ def _likelihood_cost(problem: Any, points: int = 5000) -> float:
     theta, begin = problem.prior_samples((points,), 1), time.process_time()
     problem.log_likelihood(theta)
     return (time.process_time() - begin) / points * 1e6
+
+
+def _keys(name: str, versions: dict[str, str], settings: Settings) -> list[Key]:
+    """Of every seed."""
+    return [_key(name, n, versions, settings.most_seconds)
+            for n in range(1, settings.seeds[name] + 1)]
 
 
 def _key(name: str, seed: int, versions: dict[str, str], most_seconds: float) -> Key:

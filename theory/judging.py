@@ -353,12 +353,13 @@ class Record:
     def faults(self) -> tuple[str, ...]:
         """What is wrong, each with its number; empty where nothing was found."""
         bias = f"bias {self.bias:+.2g} +- {self.bias_error:.2g}"
-        error = f"{self.words} (z rms {self.score_sd or 0.0:.2g})"
+        error = f"{self.words} (z rms {_ratio(self.score_sd or 0.0)})"
         return (*([bias] if self.biased else []), *([error] if self.dishonest else []))
 
     def __str__(self) -> str:
         honesty = "" if self.score_sd is None else (
-            f"  claimed {self.claimed:.2g}  z rms {self.score_sd:.2f}  p {self.calibration:.3f}")
+            f"  claimed {self.claimed:.2g}  z rms {_ratio(self.score_sd)}  "
+            f"p {self.calibration:.3f}")
         return (f"{self.quantity:<22} exact {self.exact:>12.5g}  bias {self.bias:+.2g} +- "
                 f"{self.bias_error:.2g}  scatter {self.scatter:.2g}{honesty}  {self.words}")
 
@@ -417,6 +418,11 @@ class Judgement:
         return _html(("quantity", "exact", "bias", "scatter", "claimed", "z rms", "p", "verdict"), (
             (r.quantity, _short(r.exact), _short(r.bias), _short(r.scatter), _short(r.claimed),
              _short(r.score_sd), _short(r.calibration), r.words) for r in self.records))
+
+
+def _ratio(value: float) -> str:
+    """Errors that are wrong beyond measure have no digits to tell."""
+    return f"{value:.2f}" if value < 1000.0 else "over 1000"
 
 
 def judge_many(verdicts: Iterable[Verdict], false_alarm: float = 0.01) -> Judgement:
