@@ -23,9 +23,10 @@ backgrounds and neighbours of its own unless said otherwise:
 * one sample: the neighbours are the same too.
 
 What may be claimed: separate wins by tens of nats, so these curves must not be integrated under
-this model, though each is described well by it and the core is found within a few angstrom of
-where the drop puts it.  It is the soap that differs: seen alone it is three times as thick as what
-it adds to the drop.  That a uniform shell is too simple for it is our reading, not a result.
+this model.  Alone it describes the core's curve and the shell's; that of the drop, the most
+precise, it misses by a little (a first version claimed chi-square below 2 for all, and failed).
+It is the soap that differs: seen alone it is three times as thick as what it adds to the drop.
+That a uniform shell is too simple for it is our reading, not a result.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from experiments.figures import styled
 from experiments.paths import ROOT
 
 Array = NDArray[np.float64]
-SECONDS = 240.0
+SECONDS = 330.0
 CONTRASTS = ("core", "shell", "drop")
 READINGS = ("separate", "own shells", "one geometry", "one sample")
 TOGETHER = 5                   # points averaged into one
@@ -191,21 +192,23 @@ def check(result: Result) -> Claims:
         *(Claim(f"F({name}) - F(separate) (nats)", "-", difference, error, difference > 20,
                 "> 20: not to be integrated")
           for name, (difference, error) in zip(READINGS[1:], above, strict=True)),
-        Claim("chi-square per point, each curve alone", "-",
-              ", ".join(f"{c} {v:.2f}" for c, v in zip(CONTRASTS, result.misfit[:, 0],
-                                                       strict=True)), 0.0,
-              bool(np.all(result.misfit[:, 0] < 2.0)), "all below 2"),
-        Claim("the same under one geometry", "-",
-              ", ".join(f"{c} {v:.2f}" for c, v in zip(CONTRASTS, result.misfit[:, 1],
-                                                       strict=True)), 0.0, None, "listed"),
-        Claim("absolute fit, each curve alone (least p)", "-",
-              ", ".join(f"{c} {p:.2g}" for c, p in zip(CONTRASTS, result.fits, strict=True)), 0.0,
-              None, "listed: below 0.001 the model does not describe the curve"),
+        Claim("does it describe the curves of core and shell alone? (least p)", "-",
+              float(result.fits[:2].min()), 0.0, bool(result.fits[:2].min() > 1e-3),
+              "p, not below 0.001"),
+        Claim("and that of the drop?", "-", f"p = {result.fits[2]:.2g}", 0.0, None,
+              "listed: below 0.001 it does not"),
+        Claim("chi-square per point, each curve alone", "-", _each(result.misfit[:, 0]), 0.0, None,
+              "listed"),
+        Claim("the same under one geometry", "-", _each(result.misfit[:, 1]), 0.0, None, "listed"),
         Claim("core radius by its own curve (Å)", "-", float(result.radius[0, 0]),
               float(result.radius[0, 1]), None, "listed; ± is the posterior sd"),
         Claim("shell by its own curve less what it adds to the drop (Å)", "-", gap, gap_error,
               gap > 3 * gap_error, "> 3 sd: this is where they disagree"),
         trust(["core", "shell", "drop", *READINGS[1:]], [0.0] * 6, [0.0] * 6, result.trusted)])
+
+
+def _each(values: Array) -> str:
+    return ", ".join(f"{c} {v:.2f}" for c, v in zip(CONTRASTS, values, strict=True))
 
 
 @styled

@@ -21,8 +21,8 @@ Q = np.array([0.009, 0.05, 0.12, 0.28])
 
 def curve(contrast: str, **changed: float) -> Any:
     formula = scattering.droplets(contrast)
-    posterior = Posterior(Model.single(formula, **{n: (0.0, 1e6) for n in formula.parameters}),
-                          Data(Q, np.zeros(4), noise=1.0))
+    model = Model.single(formula, **dict.fromkeys(formula.parameters, (0.0, 1e6)))
+    posterior = Posterior(model, Data(Q, np.zeros(4), noise=1.0))
     return posterior.predict([{**AT, **changed}[n] for n in posterior.names])
 
 
@@ -49,7 +49,7 @@ def by_quadrature(contrast: str) -> Any:
              + f * a / 2 * (-u**4 * c + 4 * ((3 * u**2 - 6) * c + (u**3 - 6 * u) * s + 6)) / u**5)
         return 1 / (1 + 24 * f * g / u)
 
-    still = neighbours(0.02 / AT["reach"])
+    still = (1 - AT["fraction"]) ** 4 / (1 + 2 * AT["fraction"]) ** 2
     return np.array([AT["intensity"] * mean(q) / mean(0.0) * neighbours(q) / still for q in Q])
 
 
@@ -120,7 +120,7 @@ def test_the_stored_result_supports_its_claims_and_wrong_ones_do_not() -> None:
 
     assert fails(result) == 0
     assert fails(replace(result, F=np.full(4, result.F[0]))) == 3
-    assert fails(replace(result, misfit=result.misfit + 2.0)) == 1
+    assert fails(replace(result, fits=result.fits[[2, 1, 0]])) == 1
     assert fails(replace(result, shell=result.shell[[1, 0, 2, 3]])) == 1
     assert fails(replace(result, trusted=[False, *result.trusted[1:]])) == 1
     assert set(aot.draw(result)) == {"aot_three_contrasts"}
