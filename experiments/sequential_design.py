@@ -16,7 +16,7 @@ The runs between the rounds are short, F by BAR alone: good enough to choose poi
 of the design longer ones of one to four peaks.  Sweeps and seeds.
 
 What may be claimed: at a dose of 1000 the design tells three peaks from two, even spreading as a
-rule does not.  More than half of the gain is only that no counts are wasted on the empty
+rule does not.  About half of the gain is only that no counts are wasted on the empty
 background: the oracle's window has that part, too, and ten seeds do not prove the rest.  Three
 against four is not settled.  Where there are two peaks, no third is found.  A design asks between
 the models that it is given: here the truth is one of them.

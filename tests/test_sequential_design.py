@@ -107,7 +107,8 @@ def test_the_stored_run_is_whole(stored: Any) -> None:
     assert stored.dose[-1] == stored.even_dose[-1] == 1000.0
     assert stored.picked.sum() == len(settings["data_seeds"]) * settings["rounds"] * 10
     assert stored.measured.shape[1] == 40 + 80
-    assert stored.gap[:, -1] == pytest.approx(stored.F[:, 1] - stored.F[:, 2], abs=1e-4)
+    # Seven digits are stored, of F above 1000 three behind the point.
+    assert stored.gap[:, -1] == pytest.approx(stored.F[:, 1] - stored.F[:, 2], abs=1.1e-3)
     assert len(set(map(tuple, stored.even_gap.reshape(2, -1)))) == 2
     # Few of its points lie where there is nothing to be seen but background.
     empty = design.curve(stored.grid) < 0.11
