@@ -32,6 +32,7 @@ EXPERIMENTS = (
     "two_spectra",
     "muon_relaxation",
     "time_resolved_xrd",
+    "sequential_design",
 )
 # Hours, or guests in an environment of their own: `reproduce` prints what is stored of them.
 STORED = ("guest_samplers", "peers", "reliability")
