@@ -402,8 +402,7 @@ def eryn(problem: Problem) -> Timed:
     """The ladder, walkers and steps of ptemcee; ln Z by its stepping stones, the error by its block
     bootstrap of every tenth step (10 repeats, its default of 100 takes as long as the run).  Its
     estimator is called with temperatures on the last axis: its backend hands it walkers there."""
-    if not hasattr(np, "in1d"):     # Eryn 1.2 calls it, NumPy 2.4 has it no more
-        np.in1d = np.isin  # type: ignore[attr-defined]
+    vars(np).setdefault("in1d", np.isin)     # Eryn 1.2 calls it, NumPy 2.4 has it no more
     guest, prior = _guest("eryn.ensemble"), _guest("eryn.prior")
     evidence = _guest("eryn.utils.utility").stepping_stone_log_evidence
 
