@@ -401,8 +401,11 @@ def reddemcee(problem: Problem) -> Timed:
 def eryn(problem: Problem) -> Timed:
     """The ladder, walkers and steps of ptemcee; ln Z by its stepping stones, the error by its block
     bootstrap of every tenth step (10 repeats, its default of 100 takes as long as the run).  Its
-    estimator is called with temperatures on the last axis: its backend hands it walkers there."""
-    vars(np).setdefault("in1d", np.isin)     # Eryn 1.2 calls it, NumPy 2.4 has it no more
+    estimator is called with temperatures on the last axis: its backend hands it walkers there.  In
+    version 1.2.6 it takes ln n off once for every pair of its T - 1 steps, so that ln Z is
+    (T - 1)(T - 2) ln n too low, thousands of nats: that much is put back."""
+    # Eryn 1.2 calls it, NumPy 2.4 has it no more.
+    vars(np).setdefault("in1d", lambda a, b, **how: np.isin(a, b, **how).ravel())
     guest, prior = _guest("eryn.ensemble"), _guest("eryn.prior")
     evidence = _guest("eryn.utils.utility").stepping_stone_log_evidence
 
@@ -421,6 +424,7 @@ def eryn(problem: Problem) -> Timed:
             (value, _), (_, error) = (
                 evidence(betas[-1], _last_axis(all_steps[::thin]), repeats=repeats)
                 for thin, repeats in ((1, 1), (10, 10)))
+            value += (TEMPERATURES - 1) * (TEMPERATURES - 2) * math.log(all_steps[:, 0].size)
         return [Estimate("Eryn", float(value), float(error), _of_chains(all_steps[:, 0].T))]
 
     return run
