@@ -1,4 +1,4 @@
-"""How many CPU seconds until ln Z is known to 0.1 nats?  Eleven estimates by nine samplers.
+"""How many CPU seconds until ln Z is known to 0.1 nats?  Twelve estimates by nine samplers.
 
 The problem is that of `experiments.campaigns.three_peaks`, K = 3: three peaks that overlap, 301
 points, flat priors.  F is known to 0.0012 nats there, from long runs by two routes (bridge, and
