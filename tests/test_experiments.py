@@ -29,6 +29,20 @@ def test_a_module_says_what_is_the_papers_and_what_is_ours(name: str) -> None:
     assert module.SECONDS > 0
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_quick_run_goes_all_the_way(name: str, tmp_path: Path) -> None:
+    """Compute, store, load, judge and draw at the settings of `make reproduce QUICK=1`, for which
+    nothing in a check may ask for what only the full run has."""
+    module = import_module(f"experiments.{name}")
+    results.save(name, module.compute(module.QUICK), tmp_path)
+    quick = results.load(name, tmp_path)
+    assert vars(quick).keys() == vars(results.load(name)).keys()
+    assert module.check(quick)
+    for stem, figure in module.draw(quick).items():
+        figure.savefig(tmp_path / f"{stem}.png", dpi=40)
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_tracked_results_support_their_claims_and_draw(name: str, tmp_path: Path) -> None:
     """Every claim is judged anew from the stored numbers; every figure is drawn from them."""
