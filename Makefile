@@ -15,7 +15,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 
 help:
 	@echo "make reproduce    every figure and the table of claims (QUICK=1: wiring check only)"
-	@echo "make test         the tests (under 5 minutes)"
+	@echo "make test         the tests (some minutes)"
 	@echo "make test-long    what waits for signals, and the rest of long tables of cases"
 	@echo "make book         build the book into book/_build/html"
 	@echo "make benchmark    speed, as ratios measured side by side"

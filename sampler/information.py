@@ -40,7 +40,8 @@ class Criteria:
     """The criteria of one model (nats); ``_error`` is the Monte Carlo error of the run.
 
     AIC and BIC rest on the largest likelihood, which has no error bar: surplus components have many
-    valleys, and it is the lowest of those that two dozen draws of the run lead to.
+    valleys, and it is the lowest of those that two dozen draws of the run lead to; a spike on a few
+    points that no draw has seen is missed.
     Where the run itself does not know a number (no ladder for WBIC) it is nan.
     """
 
@@ -305,16 +306,15 @@ class _Valley:
 
         def slopes(z: Array) -> Array:
             above, below, moved = self._beside(z, start)
-            return np.asarray(((residuals(above) - residuals(below)) / moved[:, None]).T)
+            with np.errstate(invalid="ignore"):     # inf - inf beside a pole: no slope to follow
+                found = (residuals(above) - residuals(below)) / moved[:, None]
+            return np.where(np.isfinite(found), found, 0.0).T
 
         scale = self.scale[self.moving]
         bounds = np.stack([self.low[self.moving], self.high[self.moving]]) / scale
-        try:
-            found = least_squares(lambda z: residuals(self._whole(z, start)),
-                                  start[self.moving] / scale, slopes, bounds, x_scale="jac",
-                                  max_nfev=60)
-        except ValueError:      # a residual that is not finite on the way
-            return start
+        found = least_squares(lambda z: residuals(self._whole(z, start)),
+                              start[self.moving] / scale, slopes, bounds, x_scale="jac",
+                              max_nfev=60)
         return self._whole(found.x, start)
 
     def descent(self, start: Array) -> float:

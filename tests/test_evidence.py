@@ -252,6 +252,16 @@ def test_huge_energies_neither_overflow_nor_claim(size: float) -> None:
     assert f.error == math.inf and f.interval95 == (-math.inf, math.inf)
 
 
+def test_what_replicas_remember_is_counted_along_the_ladder(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each rung of a pair carries one nat, k pairs have 2 k of error, and so has BAR."""
+    monkeypatch.setattr(evidence, "_carried", lambda run, rung, part: np.ones(1))
+    run = conjugate_run(LINE, BETAS, 200, 9)
+    along = free_energy_along(run)
+    assert along.free_energy_error == pytest.approx(2.0 * np.arange(len(BETAS)))
+    assert along.free_energy_error[-1] == pytest.approx(free_energy(run).bar_error)
+
+
 def test_every_prior_draw_outside() -> None:
     run = conjugate_run(LINE, BETAS, 100, 7)
     energy = run.energy.copy()
