@@ -56,6 +56,7 @@ SCHEMA = 3
 LARGEST_ARRAY = 8 * 2**30
 _ARRAYS = ("betas", "energy", "replica", "draws", "steps")
 _PACKED = ("energy", "draws", "replica")    # one row for each sweep: all that is large
+_WRITING = threading.Lock()                 # threads share the claim of their process
 
 
 def save_run(run: Run, path: str | Path) -> Path:
@@ -91,13 +92,15 @@ def save_run(run: Run, path: str | Path) -> Path:
     arrays = _packed(arrays)
     arrays["sha256"] = np.frombuffer(_digest(arrays).encode(), dtype=np.uint8)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with claimed(target):
+    with claimed(target), _WRITING:
         _replace(target, arrays)
     return target
 
 
 def _replace(target: Path, arrays: dict[str, Any]) -> None:
-    temporary = target.with_name(f"{target.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    """Under its claim nobody else writes the target, so that one fixed name serves for what is
+    unfinished: what a kill left behind is overwritten by the next."""
+    temporary = target.with_name(f"{target.name}.tmp")
     try:
         with open(temporary, "wb") as file:     # with the user's own permissions
             np.savez_compressed(file, **arrays)

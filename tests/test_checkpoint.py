@@ -6,6 +6,7 @@ import json
 import math
 import os
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,23 @@ def test_a_kill_while_writing_leaves_a_whole_run(
     monkeypatch.undo()
     assert load_run(path).sweeps == 150
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_what_a_kill_left_unfinished_is_overwritten(run: Run, tmp_path: Path) -> None:
+    """One fixed name for it, so that killed saves leave one file at most and the next save none."""
+    (tmp_path / "run.npz.tmp").write_bytes(b"half a run")
+    path = save_run(run, tmp_path / "run.npz")
+    assert same_bits(load_run(path), run)
+    assert [p.name for p in tmp_path.iterdir()] == ["run.npz"]
+
+
+def test_threads_of_one_process_save_one_after_the_other(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(save_run, run, path) for _ in range(8)]:
+            future.result()
+    assert same_bits(load_run(path), run)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run.npz", "run.npz.previous"]
 
 
 def refused_or_the_same(path: Path, run: Run) -> None:
