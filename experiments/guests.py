@@ -13,6 +13,8 @@ log evidence           exact      -33.941  found ...
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -231,48 +233,80 @@ def last_of_chains(values: Any) -> Array:
 
 
 def blackjax(case: Case, seed: int) -> Answer:
-    """Adaptive tempered SMC: two populations of 2000, 90 % effective size, 10 random-walk steps.
+    """Adaptive tempered SMC, two `populations` of 2000.  ln Z is the mean over them; BlackJAX
+    claims no error, neither for it nor for the draws."""
+    log_likelihood = _Counted(case.log_likelihood, case)
+    draw = populations(log_likelihood, case.prior_transform, case.dimension)
+    (first, a), (second, b) = draw(seed)
+    return Answer(np.concatenate([a, b]), log_evidence=(first + second) / 2,
+                  evaluations=log_likelihood.calls)
 
-    It works in coordinates in which the prior is a unit normal; steps are normal with
-    2.38/sqrt(d) times the population's standard deviations and correlations.  ln Z is the mean
-    over the populations; BlackJAX claims no error, neither for it nor for the draws.
+
+def populations(log_likelihood: Callable[[Array], Any], prior_transform: Callable[[Array], Array],
+                dimension: int) -> Callable[..., list[tuple[float, Array]]]:
+    """BlackJAX's adaptive tempered SMC: (seed, most steps) -> ln Z and particles (2000,
+    parameters) of two populations.
+
+    90 % effective size, 10 random-walk steps of the population's covariance times 2.38/sqrt(d), in
+    coordinates in which the prior is a unit normal.  After every temperature the steps are
+    multiplied by exp(acceptance - 1/4): with several modes the covariance alone lets hardly a step
+    pass, and ln Z would be off by tens of nats.
+
+    Parameters
+    ----------
+    log_likelihood : callable (n, parameters) -> (n,)
+    prior_transform : callable, unit cube (n, parameters) -> parameters
+    dimension : int
+
+    Raises
+    ------
+    MissingGuest
+        If BlackJAX is not installed.
     """
+    # Threads of XLA's pool: on one core it has one, and a call back into Python waits for itself.
+    os.environ["NPROC"] = "4"
     guest, jax = _guest("blackjax"), _guest("jax")
     walk, resampling = _guest("blackjax.mcmc.random_walk"), _guest("blackjax.smc.resampling")
     from scipy.special import ndtr
 
     jax.config.update("jax_enable_x64", True)
-    jnp, d = jax.numpy, case.dimension
-    log_likelihood = _Counted(case.log_likelihood, case)
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    jnp, unit = jax.numpy, 2.38 / dimension**0.5
 
     def on_normal(v: Any) -> Any:
         return jax.pure_callback(
-            lambda t: np.asarray(log_likelihood(case.prior_transform(ndtr(np.asarray(t))))),
+            lambda t: np.asarray(log_likelihood(prior_transform(ndtr(np.asarray(t))))),
             jax.ShapeDtypeStruct((), np.float64), v, vmap_method="broadcast_all")
 
     def move(key: Any, state: Any, log_density: Any, scale: Any) -> Any:
         return walk.build_additive_step()(key, state, log_density, walk.normal(scale))
 
     def fitted(key: Any, state: Any, info: Any) -> dict[str, Any]:
-        covariance = jnp.cov(state.particles, rowvar=False).reshape(d, d)
-        return {"scale": 2.38 / d**0.5 * jnp.linalg.cholesky(covariance + 1e-12 * jnp.eye(d))[None]}
+        covariance = jnp.cov(state.particles, rowvar=False).reshape(dimension, dimension)
+        return {"scale": unit * jnp.linalg.cholesky(covariance + 1e-12 * jnp.eye(dimension))[None]}
 
     smc = guest.inner_kernel_tuning(
         guest.adaptive_tempered_smc, lambda v: -0.5 * jnp.sum(v**2), on_normal, move, walk.init,
         resampling.systematic, mcmc_parameter_update_fn=fitted,
-        initial_parameter_value={"scale": 2.38 / d**0.5 * jnp.eye(d)[None]}, target_ess=0.9,
+        initial_parameter_value={"scale": unit * jnp.eye(dimension)[None]}, target_ess=0.9,
         num_mcmc_steps=10)
     step = jax.jit(smc.step)
-    log_z, draws = np.zeros(2), []
-    for c, key in enumerate(jax.random.split(jax.random.key(seed), 2)):
-        state = smc.init(jax.random.normal(key, (2000, d)))
-        while float(state.sampler_state.tempering_param) < 1.0:
+
+    def population(key: Any, most: float) -> tuple[float, Array]:
+        key, now = jax.random.split(key)
+        state, log_z, steps = smc.init(jax.random.normal(now, (2000, dimension))), 0.0, 0
+        size = 1.0
+        while float(state.sampler_state.tempering_param) < 1.0 and steps < most:
             key, now = jax.random.split(key)
             state, info = step(now, state)
-            log_z[c] += float(info.log_likelihood_increment)
-        draws.append(case.prior_transform(ndtr(np.asarray(state.sampler_state.particles))))
-    return Answer(np.concatenate(draws), log_evidence=float(log_z.mean()),
-                  evaluations=log_likelihood.calls)
+            size = min(size * math.exp(float(info.update_info.acceptance_rate.mean()) - 0.25), 1.5)
+            state = state._replace(parameter_override={
+                name: size * scale for name, scale in state.parameter_override.items()})
+            log_z, steps = log_z + float(info.log_likelihood_increment), steps + 1
+        return log_z, prior_transform(ndtr(np.asarray(state.sampler_state.particles)))
+
+    return lambda seed, most=math.inf: [
+        population(key, most) for key in jax.random.split(jax.random.key(seed), 2)]
 
 
 # ---- ours ----------------------------------------------------------------------------------------

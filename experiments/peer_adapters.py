@@ -17,7 +17,6 @@ True
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.guests import _guest, _numpy_seed, last_of_chains
+from experiments.guests import _guest, _numpy_seed, last_of_chains, populations
 
 Array = NDArray[np.float64]
 Timed = Callable[[int], "list[Estimate]"]
@@ -263,59 +262,13 @@ def pymc(problem: Problem) -> Timed:
 
 
 def blackjax(problem: Problem) -> Timed:
-    """Adaptive tempered SMC: two populations of 2000, 90 % effective size, 10 random-walk steps of
-    the population's covariance, in coordinates in which the prior is a unit normal; ln Z is the
-    mean over the populations, without an error.  After every temperature the steps are multiplied
-    by exp(acceptance - 1/4): with several modes the covariance alone lets hardly a step pass, and
-    ln Z would be off by tens of nats."""
-    # Threads of XLA's pool: on one core it has one, and a call back into Python waits for itself.
-    os.environ["NPROC"] = "4"
-    guest, jax = _guest("blackjax"), _guest("jax")
-    walk, resampling = _guest("blackjax.mcmc.random_walk"), _guest("blackjax.smc.resampling")
-    from scipy.special import ndtr
-
-    jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
-    jnp, d = jax.numpy, problem.dimension
-
-    def on_normal(v: Any) -> Any:
-        return jax.pure_callback(
-            lambda t: np.asarray(problem.log_likelihood(problem.prior_transform(
-                ndtr(np.asarray(t))))),
-            jax.ShapeDtypeStruct((), np.float64), v, vmap_method="broadcast_all")
-
-    def move(key: Any, state: Any, log_density: Any, scale: Any) -> Any:
-        return walk.build_additive_step()(key, state, log_density, walk.normal(scale))
-
-    def fitted(key: Any, state: Any, info: Any) -> dict[str, Any]:
-        covariance = jnp.cov(state.particles, rowvar=False)
-        return {"scale": 2.38 / d**0.5 * jnp.linalg.cholesky(covariance + 1e-12 * jnp.eye(d))[None]}
-
-    smc = guest.inner_kernel_tuning(
-        guest.adaptive_tempered_smc, lambda v: -0.5 * jnp.sum(v**2), on_normal, move, walk.init,
-        resampling.systematic, mcmc_parameter_update_fn=fitted,
-        initial_parameter_value={"scale": 2.38 / d**0.5 * jnp.eye(d)[None]}, target_ess=0.9,
-        num_mcmc_steps=10)
-    step = jax.jit(smc.step)
-
-    def population(key: Any, most: float = math.inf) -> float:
-        key, now = jax.random.split(key)
-        state, log_z, steps = smc.init(jax.random.normal(now, (2000, d))), 0.0, 0
-        size = 1.0
-        while float(state.sampler_state.tempering_param) < 1.0 and steps < most:
-            key, now = jax.random.split(key)
-            state, info = step(now, state)
-            size = min(size * math.exp(float(info.update_info.acceptance_rate.mean()) - 0.25), 1.5)
-            state = state._replace(parameter_override={
-                name: size * scale for name, scale in state.parameter_override.items()})
-            log_z, steps = log_z + float(info.log_likelihood_increment), steps + 1
-        return log_z
-
-    population(jax.random.key(0), 2)        # compiles
+    """Adaptive tempered SMC, two `experiments.guests.populations` of 2000; ln Z is the mean over
+    them, without an error."""
+    draw = populations(problem.log_likelihood, problem.prior_transform, problem.dimension)
+    draw(0, 2)      # compiles
 
     def run(seed: int) -> list[Estimate]:
-        keys = jax.random.split(jax.random.key(seed), 2)
-        return [Estimate("BlackJAX SMC", float(np.mean([population(key) for key in keys])))]
+        return [Estimate("BlackJAX SMC", float(np.mean([log_z for log_z, _ in draw(seed)])))]
 
     return run
 
