@@ -61,13 +61,14 @@ def every_campaign() -> dict[str, Campaign]:
         moves,
         mutation,
         repeating,
+        reruns,
         sampling,
         stops,
         three_peaks,
     )
 
-    modules = (choosing, constants, evidence, geweke, honesty, moves, mutation, repeating, sampling,
-               stops, three_peaks)
+    modules = (choosing, constants, evidence, geweke, honesty, moves, mutation, repeating, reruns,
+               sampling, stops, three_peaks)
     found = [c for module in modules for c in module.campaigns()]
     return {c.name: c for c in sorted(found, key=lambda c: c.name)}
 

@@ -71,8 +71,8 @@ class Result:
     x: Array                # degrees
     counts: Array           # (shown, points)
     fits: Array             # (shown, points) joint model
-    F_joint: Array          # value and error (nats; saturated counts subtracted, see `saturated`)
-    F_frame: Array          # (frames, 2) the same of each frame
+    F: Array                # (1 + frames,) joint, then each alone (nats; without `saturated`)
+    F_error: Array
     joint: dict[str, Any]   # mean and sd of each parameter
     width: Array            # (frames, 2) mean and sd, separate
     share: Array            # (frames, 2) of phase B in the summed heights, separate
@@ -169,8 +169,9 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
         counts=np.array([data[k].y for k in settings.shown]),
         fits=np.array([every.posterior.predict(theta, block=k).mean(axis=0)
                        for k in settings.shown]),
-        F_joint=np.array([found.reduced - sum(saturated(f.y) for f in data), found.error]),
-        F_frame=np.array(alone), joint={name: list(_mean_sd(v)) for name, v in table.items()},
+        F=np.array([found.reduced - sum(saturated(f.y) for f in data), *(f for f, _ in alone)]),
+        F_error=np.array([found.error, *(e for _, e in alone)]),
+        joint={name: list(_mean_sd(v)) for name, v in table.items()},
         width=np.array(width), share=np.array(share), joint_share=np.array(of_all),
         two_step=two_steps(t, np.array(share)), trusted=bool(diagnose(every).trusted),
         problems=list(diagnose(every).problems), trusted_frames=int(good))
@@ -206,9 +207,8 @@ def two_steps(t: Array, share: Array) -> Array:
 def check(result: Result) -> Claims:
     """One model or many, what it knows, and what separate fits get wrong."""
     n = len(result.time)
-    apart = result.F_frame[:, 0].sum()
-    error = float(np.hypot(result.F_joint[1], np.linalg.norm(result.F_frame[:, 1])))
-    gain = float(result.F_joint[0] - apart)
+    gain = float(result.F[0] - result.F[1:].sum())
+    error = float(np.linalg.norm(result.F_error))
     claims = [
         Claim("F(joint) - F(separate) (nats)", "-", gain, error, gain < -500, "< -500"),
         Claim("the same for each frame (nats)", "-", gain / n, error / n, None, "listed")]

@@ -14,7 +14,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from experiments import reliability, results
+from experiments import EXPERIMENTS, reliability, results
 from experiments.campaigns import (
     choosing,
     constants,
@@ -23,6 +23,7 @@ from experiments.campaigns import (
     moves,
     mutation,
     repeating,
+    reruns,
     sampling,
     seed_of,
     three_peaks,
@@ -303,6 +304,41 @@ def test_no_two_runs_share_a_seed() -> None:
     for (run, _, _), seed in seeds.items():
         by_run.setdefault(run, []).append(seed)
     assert all(len(set(v)) == len(v) and max(v) < 2**64 for v in by_run.values())
+
+
+# ---- experiments again, with other seeds ---------------------------------------------------------
+
+
+def reran(scale: float, models: int = 6, levels: int = 1) -> dict[str, list[Any]]:
+    """Ten seeds of one experiment; errors claimed are `scale` times the true ones.  Along one
+    ladder (levels > 1) all F of a run are off by the same."""
+    g = np.random.default_rng(12)
+    true = np.geomspace(0.01, 0.1, models)[:, None] * np.ones(levels)
+    true[0, 0] = 0.0 if levels > 1 else true[0, 0]           # beta = 0 is exact
+    return {"nagata": [{"F": (100.0 + true * g.normal(size=(models, 1))).tolist(),
+                        "error": (scale * true).tolist()} for _ in range(10)]}
+
+
+@pytest.mark.parametrize("levels", [1, 8])
+def test_error_bars_of_experiments_that_are_wrong_are_caught(levels: int) -> None:
+    """54 degrees of freedom: honest bars pass, of half the size and of twice the size do not; an F
+    without scatter and without error (K = 0) is left out."""
+    honest = reran(1.0, levels=levels)
+    assert not failing(reruns.judge(honest))
+    assert failing(reruns.judge(reran(0.5, levels=levels)))
+    assert failing(reruns.judge(reran(2.0, levels=levels)))
+    for run in honest["nagata"]:
+        run["F"].append([7.0] * levels)
+        run["error"].append([0.0] * levels)
+    assert reruns.judge(honest) == reruns.judge(reran(1.0, levels=levels))
+
+
+def test_every_experiment_that_reports_an_error_of_F_is_rerun() -> None:
+    """But sequential design, whose sequence of choices differs from seed to seed."""
+    for name in EXPERIMENTS:
+        values, errors = reruns.free_energies(results.load(name))
+        assert len(values) == len(errors)
+        assert (name in reruns.SAMPLED) == (len(values) > 0 and name != "sequential_design")
 
 
 # ---- choices, singular posteriors, constants -----------------------------------------------------

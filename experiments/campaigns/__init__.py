@@ -6,8 +6,9 @@ right to the last digits, ``honesty`` whether bad runs are flagged,
 ``sampling`` whether draws follow the posterior, ``moves`` whether single steps and exchanges leave
 it alone, ``geweke`` whether parameters and data keep their joint law, ``repeating`` whether a run
 gives the same bits whatever interrupts it, ``stops`` what signals, full disks and other processes
-leave behind, ``mutation`` whether the tests would notice if any of it were wrong, ``three_peaks``
-how little work suffices.
+leave behind, ``reruns`` whether F of every experiment scatters over seeds as it claims,
+``mutation`` whether the tests would notice if any of it were wrong, ``three_peaks`` how little work
+suffices.
 `experiments.reliability` runs them.
 """
 
