@@ -10,8 +10,10 @@ import argparse
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from experiments import EXPERIMENTS, STORED
@@ -59,6 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
                          help="folder for figures and tables (default: %(default)s)")
         run.add_argument("--write-results", action="store_true",
                          help="also rewrite the tracked results")
+        run.set_defaults(campaigns=None)
+    run.add_argument("--campaigns", metavar="A1,B1",
+                     help="of reliability: these, and the others keep their verdicts")
     for verb, text in (("draw", "draw figures from the tracked results"),
                        ("check", "print the claims of the tracked results")):
         again = verbs.add_parser(verb, help=text)
@@ -115,7 +120,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.verb in ("reproduce", "run"):
         if options.quick and options.write_results:
             raise _Refused("--write-results: received with --quick, expected a full run.")
-        return _with_guests(names, options)
+        return _with_guests(names, options, _some_campaigns(names, options))
     folder = _folder(options.out) if options.verb == "draw" else Path(options.out)
     return _tracked(names, options.verb, folder)
 
@@ -128,11 +133,29 @@ def _with_result(names: tuple[str, ...], verb: str) -> tuple[str, ...]:
                  or (RESULTS / f"{name}.json").exists())
 
 
-def _with_guests(names: tuple[str, ...], options: argparse.Namespace) -> int:
+def _some_campaigns(names: tuple[str, ...], options: argparse.Namespace) -> dict[str, Any]:
+    """Settings of reliability where only some of its campaigns are asked for."""
+    if options.campaigns is None:
+        return {}
+    if names != ("reliability",) or options.quick:
+        raise _Refused(f"--campaigns: received with {'--quick' if options.quick else names[0]}, "
+                       "expected with a full run of reliability.")
+    from experiments.reliability import Settings, every_campaign
+
+    asked, every = tuple(options.campaigns.split(",")), every_campaign()
+    for name in asked:
+        if name not in every:
+            raise _Refused(f"--campaigns: received {name!r}, expected names of {', '.join(every)}.")
+    return {"reliability": Settings(asked)}
+
+
+def _with_guests(names: tuple[str, ...], options: argparse.Namespace,
+                 settings: Mapping[str, Any]) -> int:
     from experiments.guests import MissingGuest
 
     try:
-        code = reproduce(names, _folder(options.out), options.quick, options.write_results)
+        code = reproduce(names, _folder(options.out), options.quick, options.write_results,
+                         settings)
     except MissingGuest as error:
         raise _Refused(f"{names[0]}: {error}") from None
     if options.verb == "reproduce" and not options.names:
@@ -185,9 +208,10 @@ def _folder(text: str) -> Path:
 # ---- rerunning ----------------------------------------------------------------------------------
 
 
-def reproduce(names: tuple[str, ...], folder: Path, quick: bool = False,
-              write: bool = False) -> int:
-    """Compute, draw, check and compare every experiment named; 1 if a claim fails."""
+def reproduce(names: tuple[str, ...], folder: Path, quick: bool = False, write: bool = False,
+              settings: Mapping[str, Any] = MappingProxyType({})) -> int:
+    """Compute, draw, check and compare every experiment named; 1 if a claim fails.  Settings are
+    the experiments' own where none are given."""
     from experiments.claims import plain
     from experiments.results import load, save
 
@@ -197,7 +221,8 @@ def reproduce(names: tuple[str, ...], folder: Path, quick: bool = False,
     begin, table, seconds = time.monotonic(), {}, {}
     with _Progress({name: 5.0 if quick else m.SECONDS for name, m in modules.items()}) as progress:
         for name, module in modules.items():
-            result = progress.timed(name, module, module.QUICK if quick else module.SETTINGS)
+            result = progress.timed(name, module, settings.get(
+                name, module.QUICK if quick else module.SETTINGS))
             seconds[name] = progress.last
             save(name, result, folder)
             result = load(name, folder)         # what is judged and drawn is what is stored

@@ -9,8 +9,9 @@ and writes the tracked result, failures included; ``make reproduce`` prints the 
 
 Ours: the choice of problems, numbers of seeds and windows, all fixed before looking at a result.
 
-What may be claimed: what each row says for these problems.  A campaign that has not been run for
-the present sampler is listed as not run, never as passed.
+What may be claimed: what each row says for these problems.  A campaign whose runs are not all made
+for the present sampler keeps its last verdict, with the version that it is of; one that was never
+run whole is listed as not run, never as passed.
 """
 
 from __future__ import annotations
@@ -94,11 +95,8 @@ class Result:
     """Lists (findings,) unless said otherwise; the first four belong to all."""
 
     settings: dict[str, Any]
-    date: str
-    machine: str
-    versions: dict[str, str]
-    commit: str
-    sampler: str              # digest of the sources that a run depends on
+    # campaign -> date, machine, commit, versions, and sampler: digest of what its runs depend on
+    origin: dict[str, dict[str, str]]
     runs: dict[str, list[float]]     # campaign -> runs made, runs wanted, first and last seed
     seconds: dict[str, float]        # campaign -> CPU seconds
     about: dict[str, str]            # campaign -> its question
@@ -110,9 +108,15 @@ class Result:
     holds: list[Any]
     alarm: list[str]
 
+    @property
+    def date(self) -> str:
+        """Of the newest verdict."""
+        return max(origin["date"] for origin in self.origin.values())
+
 
 def compute(settings: Settings = SETTINGS, progress: Any = None, store: Path = RUNS) -> Result:
-    """Run what is not in the store yet, and judge every campaign that is complete.
+    """Run what is not in the store yet, and judge every campaign that is complete.  Those that are
+    not, or were not asked for, keep their tracked verdict, if they have one.
 
     Parameters
     ----------
@@ -128,7 +132,9 @@ def compute(settings: Settings = SETTINGS, progress: Any = None, store: Path = R
     todo = _todo(chosen, digest, known, settings)
     _announce(chosen, todo, settings)
     _run_all(todo, known, settings, progress)
-    return _judged(chosen, digest, known, settings)
+    if settings.most_seeds < SETTINGS.most_seeds:
+        return _judged(chosen, digest, known, settings)
+    return with_earlier(_judged(every_campaign(), digest, known, settings), _tracked())
 
 
 def _chosen(settings: Settings) -> dict[str, Campaign]:
@@ -274,17 +280,45 @@ def _judged(chosen: dict[str, Campaign], digest: str, known: RunStore,
             findings += [(name, f) for f in campaign.judge(records)]
     columns = {field: [getattr(f, field) for _, f in findings]
                for field in ("claim", "expected", "found", "holds", "alarm")}
-    return Result(asdict(settings), time.strftime("%Y-%m-%d", time.gmtime()), machine(),
-                  _versions(), _commit(), digest, runs, seconds,
+    return Result(asdict(settings), dict.fromkeys(chosen, _origin(digest)), runs, seconds,
                   {name: c.about for name, c in chosen.items()}, [name for name, _ in findings],
                   error=[float(f.error) for _, f in findings], **columns)
 
 
-def _versions() -> dict[str, str]:
+def with_earlier(new: Result, old: Result | None) -> Result:
+    """Where not all runs of a campaign are made, its earlier verdict instead, if it has one."""
+    if old is None:
+        return new
+    source = {name: old if made < wanted and name in old.runs and old.runs[name][0] == wanted
+              else new for name, (made, wanted, *_) in new.runs.items()}
+    rows = [(part, i) for name, part in source.items()
+            for i, campaign in enumerate(part.campaign) if campaign == name]
+    by_campaign: dict[str, Any] = {
+        field: {name: getattr(part, field)[name] for name, part in source.items()}
+        for field in ("origin", "runs", "seconds", "about")}
+    by_finding: dict[str, Any] = {
+        field: [getattr(part, field)[i] for part, i in rows]
+        for field in ("campaign", "claim", "expected", "found", "error", "holds", "alarm")}
+    return Result(new.settings, **by_campaign, **by_finding)
+
+
+def _tracked() -> Result | None:
+    from experiments.results import load
+
+    try:
+        result: Result = load("reliability")
+    except FileNotFoundError:
+        return None
+    return result
+
+
+def _origin(digest: str) -> dict[str, str]:
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("bayesian-measurement", "numba", "numpy", "scipy",
-                                             "sympy")}
+    packages = ("bayesian-measurement", "numba", "numpy", "scipy", "sympy")
+    return {"date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine(),
+            "commit": _commit(), "sampler": digest,
+            "versions": ", ".join(f"{name} {version(name)}" for name in packages)}
 
 
 def _commit() -> str:
@@ -343,11 +377,13 @@ def draw(result: Result) -> dict[str, Any]:
 
 
 def age(result: Result) -> str:
-    """Whether these verdicts are of the sampler as it is now, in a sentence for the book."""
-    if result.sampler == sampler_digest():
+    """Which verdicts are of the sampler as it is now, in a sentence for the book."""
+    present = sampler_digest()
+    older = [name for name, origin in result.origin.items() if origin["sampler"] != present]
+    if not older:
         return "The sampler has not changed since."
-    return ("The sampler has changed since: these verdicts are of that version, and wait for the "
-            "next `make reliability`.")
+    return (f"The sampler has changed since these were run: {', '.join(older)}. Their verdicts are "
+            "of that version, and wait for the next `make reliability`.")
 
 
 def table(result: Result) -> str:
@@ -359,11 +395,12 @@ def table(result: Result) -> str:
     for name, about in result.about.items():
         mine = [claim for claim, c in zip(claims, result.campaign, strict=True) if c == name]
         made, wanted, first, last = (int(v) for v in result.runs[name])
-        plain = about.replace("*", r"\*")
+        plain, origin = about.replace("*", r"\*"), result.origin[name]
+        ran = f", {origin['date']}, commit {origin['commit']}" if made else ""
         parts.append(f"**{name}:** {plain} {made} of {wanted} runs, seeds {first} to {last}, "
-                     f"{result.seconds[name] / 60:.0f} CPU minutes.\n\n{markdown(mine)}")
+                     f"{result.seconds[name] / 60:.0f} CPU minutes{ran}.\n\n{markdown(mine)}")
     return "\n\n".join(parts)
 
 
 __all__ = ["QUICK", "RUNS", "SECONDS", "SETTINGS", "Result", "Settings", "age", "check", "compute",
-           "draw", "table"]
+           "draw", "table", "with_earlier"]

@@ -555,6 +555,46 @@ def test_a_campaign_goes_on_where_it_stopped_and_after_a_change_begins_anew(
     assert reliability.table(results.load("reliability", tmp_path)).startswith("**D5 spike")
 
 
+def test_verdicts_of_campaigns_that_were_not_run_again_are_kept_with_their_version(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never with the present one: D5 spike is judged anew, what was whole before stays, and what
+    never was is not judged."""
+    def one(todo: Any, known: RunStore, settings: Any, progress: Any) -> None:
+        for key in todo:
+            known.add(key, {"cpu": 1.0, "found": {"off": 0.0, "error": 1.0, "trusted": True,
+                                                  "faults": []}})
+
+    old = results.load("reliability")
+    kept = {"campaign": ["B1", "A3"], "claim": ["ranks", "not judged"], "expected": ["-", "-"],
+            "found": ["none", "0 of 1200"], "error": [0.0, 0.0], "holds": [True, None],
+            "alarm": ["-", "-"]}
+    before = {"date": "2026-01-01", "sampler": "before"}
+    old = replace(old, origin=dict.fromkeys(("B1", "A3"), old.origin["A1"] | before),
+                  runs={"B1": [5000, 5000, 1, 1000], "A3": [0, 1200, 1, 400]},
+                  seconds={"B1": 1.0, "A3": 0.0}, about={"B1": "ranks?", "A3": "bias?"}, **kept)
+    monkeypatch.setattr(reliability, "_tracked", lambda: old)
+    monkeypatch.setattr(reliability, "_run_all", one)
+    new = reliability.compute(reliability.Settings(("D5 spike",)), store=tmp_path / "runs.jsonl")
+    assert {name for name, origin in new.origin.items() if origin["sampler"] == "before"} == {"B1"}
+    assert ": B1." in reliability.age(new)
+    at = {name: [h for h, c in zip(new.holds, new.campaign, strict=True) if c == name]
+          for name in new.about}
+    assert at["B1"] == [True] and at["A3"] == at["A1"] == [None] and True in at["D5 spike"]
+    assert set(new.about) == set(reliability.every_campaign())
+    results.save("reliability", new, tmp_path)
+    assert "2026-01-01" in reliability.table(results.load("reliability", tmp_path))
+
+
+def test_some_campaigns_are_asked_for_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    from experiments.__main__ import main
+
+    for words, received in ((["reliability", "--campaigns", "Z9"], "'Z9'"),
+                            (["straight_line", "--campaigns", "A1"], "straight_line"),
+                            (["reliability", "--quick", "--campaigns", "A1"], "--quick")):
+        assert main(["run", *words]) == 2
+        assert f"received {received}" in capsys.readouterr().err.replace("with ", "")
+
+
 def test_a_run_that_crashes_is_a_failure_of_its_campaign(tmp_path: Path) -> None:
     campaign = reliability.every_campaign()["D5 spike"]
     future: Future[Any] = Future()
@@ -585,7 +625,8 @@ def test_the_stored_campaigns_are_shown_as_they_are(tmp_path: Path) -> None:
     result = results.load("reliability")
     assert set(result.about) <= set(reliability.every_campaign())
     claims = reliability.check(result)
-    assert len(claims) == len(result.campaign) and len(result.sampler) == 12
+    assert len(claims) == len(result.campaign) and set(result.origin) == set(result.about)
+    assert all(len(origin["sampler"]) == 12 for origin in result.origin.values())
     for made, wanted, *_ in result.runs.values():
         assert 0 <= made <= wanted
     assert all(name in reliability.table(result) for name in result.about)
