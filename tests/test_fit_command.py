@@ -236,6 +236,7 @@ def test_a_reader_who_goes_away_ends_it_quietly(fitted: tuple[Path, int, str],
         assert (out / name).stat().st_size > 100
 
 
+@pytest.mark.long
 def test_a_model_is_the_same_run_whichever_others_are_asked_for(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from sampler.checkpoint import load_run
@@ -254,6 +255,7 @@ def test_a_model_is_the_same_run_whichever_others_are_asked_for(
     assert len(seeds) == 3
 
 
+@pytest.mark.long
 def test_equal_seeds_print_equal_numbers(tmp_path: Path,
                                          capsys: pytest.CaptureFixture[str]) -> None:
     answers = []
@@ -263,6 +265,7 @@ def test_equal_seeds_print_equal_numbers(tmp_path: Path,
     assert answers[0] == answers[1] != answers[2]
 
 
+@pytest.mark.long
 def test_columns_by_name_and_number_and_error_bars(tmp_path: Path,
                                                    capsys: pytest.CaptureFixture[str]) -> None:
     """The same data however the columns lie: same numbers."""

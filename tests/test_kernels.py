@@ -28,7 +28,7 @@ from sampler.priors import (
     Uniform,
 )
 
-RUNGS, SWEEPS = 24, 200
+RUNGS, SWEEPS, FEW = 24, 200, 40
 X = np.linspace(0.0, 3.0, 21)
 SHAPES = [shapes.gaussian, shapes.lorentzian, shapes.pseudo_voigt, shapes.exponential,
           shapes.stretched_exponential, shapes.recovery, shapes.stretched_recovery,
@@ -183,15 +183,16 @@ def turns(formula: shapes.Formula, K: int) -> range:
 
 
 def every_pair(formulas: list[shapes.Formula]) -> list:
-    """Every formula with every noise law; `make test` takes all laws of the first formula and one
-    of each other, `make test-long` the rest."""
-    return [pytest.param(formula, law, id=f"{formula.name}-{law}",
-                         marks=[pytest.mark.long] * (i > 0 and LAWS[i % len(LAWS)] != law))
-            for i, formula in enumerate(formulas) for law in LAWS]
+    """Every formula with every noise law, in `make test-long`; `make test` takes fewer sweeps, with
+    all laws of the first formula and one of each other."""
+    return [pytest.param(formula, law, sweeps, id=f"{formula.name}-{law}-{sweeps}",
+                         marks=[pytest.mark.long] * (sweeps == SWEEPS))
+            for i, formula in enumerate(formulas) for law in LAWS
+            for sweeps in ((FEW, SWEEPS) if i == 0 or LAWS[i % len(LAWS)] == law else (SWEEPS,))]
 
 
-@pytest.mark.parametrize(("formula", "law"), every_pair(SHAPES))
-def test_same_decisions_for_every_shape_noise_law_and_prior(formula, law):
+@pytest.mark.parametrize(("formula", "law", "sweeps"), every_pair(SHAPES))
+def test_same_decisions_for_every_shape_noise_law_and_prior(formula, law, sweeps):
     """K = 1 and 3, each with every kind of prior on some parameter of the shape."""
     background = Model.single(shapes.constant, prefix="base_", offset=(0.5, 6.0))
     for K in (1, 3):
@@ -199,12 +200,13 @@ def test_same_decisions_for_every_shape_noise_law_and_prior(formula, law):
         for turn in turns(formula, K):
             model = rotated(formula, K, turn)
             seen |= {repr(model.priors[name]) for name in model.free}
-            assert Pair(Posterior(background + model, measured(law))).locked(SWEEPS) > SWEEPS - 5
+            pair = Pair(Posterior(background + model, measured(law)))
+            assert pair.locked(sweeps) > sweeps - 5
         assert seen == {repr(kind) for kind in KINDS}
 
 
-@pytest.mark.parametrize(("formula", "law"), every_pair(INSTRUMENTS))
-def test_same_decisions_for_every_formula_of_an_instrument(formula, law):
+@pytest.mark.parametrize(("formula", "law", "sweeps"), every_pair(INSTRUMENTS))
+def test_same_decisions_for_every_formula_of_an_instrument(formula, law, sweeps):
     """One component, each kind of prior on some parameter; q > 0, where a sphere scatters."""
     background = Model.single(shapes.constant, prefix="base_", offset=(0.5, 6.0))
     seen = set()
@@ -212,12 +214,13 @@ def test_same_decisions_for_every_formula_of_an_instrument(formula, law):
         model = rotated(formula, 1, turn)
         seen |= {repr(model.priors[name]) for name in model.free}
         posterior = Posterior(background + model, measured(law, X + 0.1))
-        assert Pair(posterior).locked(SWEEPS) > SWEEPS - 5
+        assert Pair(posterior).locked(sweeps) > sweeps - 5
     assert seen == {repr(kind) for kind in KINDS}
 
 
+@pytest.mark.parametrize("sweeps", [FEW, pytest.param(SWEEPS, marks=pytest.mark.long)])
 @pytest.mark.parametrize("law", LAWS)
-def test_same_decisions_for_mixed_shapes_shared_fixed_and_ordered(law):
+def test_same_decisions_for_mixed_shapes_shared_fixed_and_ordered(law, sweeps):
     """A Gaussian and two pseudo-Voigts of one shared width, ordered centres, a fixed slope."""
     width = {"width": LogUniform(0.1, 1.0)}
     model = (Model.single(shapes.linear, offset=(0.5, 6.0), slope=-0.1)
@@ -226,7 +229,7 @@ def test_same_decisions_for_mixed_shapes_shared_fixed_and_ordered(law):
              + Model.repeated(2, shapes.pseudo_voigt, height=(0, 4), mixing=Beta(1.0, 2.0),
                               center=Ordered(Uniform(0, 3)), width="width", priors=width))
     pair = Pair(Posterior(model, measured(law)))
-    assert pair.locked(SWEEPS) > SWEEPS - 5
+    assert pair.locked(sweeps) > sweeps - 5
     names = pair.posterior.names
     first, second = names.index("peak1_center"), names.index("peak2_center")
     assert np.all(pair.chain.theta[:, first] < pair.chain.theta[:, second])

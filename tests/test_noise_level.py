@@ -87,6 +87,7 @@ def honest(z: np.ndarray) -> bool:
     return bool(abs(z.mean()) < 0.45 and 0.68 < z.std() < 1.32)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [f"F({f:g})" for f in LEVELS] + [
     "best", "least", "summed", "<U>", "heat"])
 def test_error_bars_are_right(campaign: dict, name: str) -> None:
@@ -94,6 +95,7 @@ def test_error_bars_are_right(campaign: dict, name: str) -> None:
     assert honest(normal_score(off / error, 7))
 
 
+@pytest.mark.long
 def test_broken_twin_without_the_constant_of_the_noise(campaign: dict) -> None:
     """(n/2) ln f forgotten moves F(5) by 9.7 nats; half an error too small is noticed, too."""
     off, error = campaign["F(5)"]
