@@ -790,3 +790,24 @@ def test_a_fit_of_a_bruker_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     said = capsys.readouterr().out
     assert code in (0, 1) and (tmp_path / "dnplab_304_fit/table.json").exists()
     assert "8 points, x = delay (s), y = intensity" in said and "61 points" in said
+
+
+def test_lines_are_counted_as_editors_do(tmp_path: Path) -> None:
+    """An ellipsis of Windows, or a form feed, in a comment begins no new line."""
+    text = text_of("xps/FeO_analyzed.vms").replace("CasaRowLabel:FeO", "CasaRowLabel:\x85\x0cFeO")
+    path = tmp_path / "a.vms"
+    path.write_bytes(text.encode("latin-1"))
+    assert any("Latin-1" in note for note in read_table(path).notes)
+    assert np.array_equal(xy(path), xy(DATA / "xps/FeO_analyzed.vms"))
+
+
+def test_more_curves_than_columns_keep_their_roles(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "many.h5"
+    with h5py.File(path, "w") as file:
+        for i in range(80):
+            file[f"a{i:02}"] = [1.0, 2.0]
+        file["y"], file["x"] = [3.0, 4.0], [5.0, 6.0]
+        file.attrs.update({"signal": "y", "axes": "x"})
+    assert [v.tolist() for v in xy(f"{path}:/")] == [[5, 6], [3, 4]]
+    assert any("82 curves" in note for note in read_table(f"{path}:/").notes)

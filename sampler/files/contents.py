@@ -21,6 +21,13 @@ class Source:
     notes: tuple[str, ...]    # what was recognised while decoding
 
     @property
+    def lines(self) -> list[str]:
+        """As editors count them: `str.splitlines` also breaks at a form feed, or at what a Windows
+        ellipsis becomes in Latin-1."""
+        lines = self.text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        return lines if lines[-1] else lines[:-1]
+
+    @property
     def ending(self) -> str:
         """Of the file's name, in small letters: ``".csv"``."""
         return Path(self.path).suffix.lower()

@@ -47,7 +47,7 @@ def read_delimited(source: Source) -> Table:
     if source.part:
         raise InputError(f"{name}: part", repr(source.part), "no part: this is a single table",
                          "say columns by --x, --y and --sigma")
-    lines = source.text.splitlines()
+    lines = source.lines
     rows = [(i + 1, line) for i, line in enumerate(lines)
             if line.strip() and not line.lstrip().startswith(COMMENT)]
     if not rows:
@@ -121,7 +121,7 @@ def read_nist(source: Source) -> Table:
     found = _NIST_DATA.search(source.text)
     assert found is not None
     first, last = int(found.group(1)), int(found.group(2))
-    lines = source.text.splitlines()
+    lines = source.lines
     rows: Cells = [(i + 1, lines[i].split()) for i in range(first - 1, min(last, len(lines)))
                    if lines[i].strip()]
     count = _NIST_COUNT.search(source.text)

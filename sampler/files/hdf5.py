@@ -2,6 +2,9 @@
 
 NeXus (https://manual.nexusformat.org/datarules.html): an NXdata group names its signal and axes in
 attributes; ``default`` leads to it from the root.  NXcanSAS names errors by ``uncertainties``.
+
+A damaged file is refused, but the HDF5 library itself can crash on one (once in some thousand
+files with random bytes in them): open only files from where you would take a program.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from sampler.files.tables import MOST_LISTED, Array, Table, labelled
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 BEGINNING = "the eight bytes of an HDF5 file"
-MOST_VALUES = 10_000_000
+MOST_VALUES = 1_000_000
 MOST_COLUMNS = 64
 
 
@@ -69,7 +72,7 @@ def read_hdf5(path: Path, part: str) -> Table:
     try:
         with h5py.File(path, "r") as file:
             return _read(_Tree(h5py, file, str(path)), part)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, UnicodeError) as error:   # all h5py's
         raise InputError(str(path), f"HDF5 that cannot be read ({str(error)[:120]})",
                          "a whole HDF5 file", "is it cut off, or still being written?") from None
 
@@ -162,9 +165,12 @@ def _group(tree: _Tree, group: Any, inside: str, signal: str) -> Table:
                          f"one of {tree.listed()}")
     sizes = [len(node) for node in found.values()]
     length = len(found[signal]) if signal else max(sizes, key=sizes.count)
-    axis = _axis(attributes, found, signal)
-    names = [n for n in found if len(found[n]) == length or (n == axis and signal)][:MOST_COLUMNS]
-    notes = [f"HDF5: {inside}"]
+    axis, notes = _axis(attributes, found, signal), [f"HDF5: {inside}"]
+    roles = {"x": axis, "y": signal, "sigma": _errors(found, signal)}
+    names = [n for n in found if len(found[n]) == length or (n == axis and signal)]
+    if len(names) > MOST_COLUMNS:
+        notes.append(f"{len(names)} curves, of which the first {MOST_COLUMNS} were read")
+        names = sorted(names, key=lambda n: n not in roles.values())[:MOST_COLUMNS]
     if axis in names and len(found[axis]) not in (length, length + 1):
         raise InputError(f"{tree.path}:{inside}, {axis}", f"{len(found[axis])} values",
                          f"{length}, as in {signal}")
@@ -176,7 +182,6 @@ def _group(tree: _Tree, group: Any, inside: str, signal: str) -> Table:
             values = 0.5 * (values[1:] + values[:-1])
             notes.append(f"{name}: bin edges, replaced by their middles")
         columns.append(values)
-    roles = {"x": axis, "y": signal, "sigma": _errors(found, signal)}
     return _table(tree, [labelled(n, _text(found[n].attrs.get("units"))) for n in names],
                   np.array(columns), notes,
                   {role: names.index(n) if n in names else None for role, n in roles.items()})

@@ -34,7 +34,7 @@ class _Items:
     """The lines of a VAMAS file, taken one after the other."""
 
     def __init__(self, source: Source) -> None:
-        self.path, self.lines, self.at = source.path, source.text.splitlines(), 0
+        self.path, self.lines, self.at = source.path, source.lines, 0
 
     def wrong(self, what: str, received: str, expected: str, remedy: str = "") -> InputError:
         return InputError(f"{self.path}, line {self.at}, {what}", received, expected, remedy)
@@ -236,7 +236,7 @@ def read_scienta(source: Source) -> Table:
         For several regions and no part, listing them; for another number of regions or points
         than announced, or a cell that is no number.
     """
-    lines = source.text.splitlines()
+    lines = source.lines
     sections = [(i, m.group(1).strip()) for i, line in enumerate(lines)
                 if (m := re.fullmatch(r"\s*\[(.+)\]\s*", line))]
     starts = {name: (i, sections[k + 1][0] if k + 1 < len(sections) else len(lines))

@@ -81,7 +81,7 @@ def read_table(path: str | Path) -> Table:
     if reader is not None:
         return reader(found)
     if found.ending in BEGINNINGS:
-        first = next((line for line in found.text.splitlines() if line.strip()), "")
+        first = next((line for line in found.lines if line.strip()), "")
         raise InputError(f"{found.path}, line 1", repr(first[:40]),
                          f"{BEGINNINGS[found.ending]}, as a {found.ending} file begins",
                          "a plain table may bear the ending .txt")

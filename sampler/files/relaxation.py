@@ -111,7 +111,7 @@ def read_relaxation(folder: Path, *, part: str = "", skip: int | None = None,
 def _delays(path: Path) -> Array:
     """Seconds, from lines such as ``20.000m`` (milliseconds) or ``1.306`` (seconds)."""
     out = []
-    for i, line in enumerate(source(path).text.splitlines(), start=1):
+    for i, line in enumerate(source(path).lines, start=1):
         text = line.strip()
         if not text:
             continue

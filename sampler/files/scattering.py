@@ -137,7 +137,7 @@ def read_pdh(source: Source) -> Table:
     if source.part:
         raise InputError(f"{source.path}: part", repr(source.part),
                          "no part: this is a single curve")
-    lines = source.text.splitlines()
+    lines = source.lines
     points = int(lines[2].split()[0])
     end = next((i for i in range(5, len(lines)) if lines[i].lstrip().startswith("<")), len(lines))
     rows = [(i + 1, lines[i].split()) for i in range(5, end) if lines[i].strip()]

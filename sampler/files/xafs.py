@@ -53,7 +53,7 @@ def read_xdi(source: Source) -> Table:
         For columns that are missing in the header or in a line, or a cell that is no number.
     """
     _no_part(source)
-    lines = source.text.splitlines()
+    lines = source.lines
     names, rows = _commented(lines)
     fields = [m for m in (re.match(r"#\s*Column\.(\d+):\s*([^|]*)", line, re.IGNORECASE)
                           for line in lines) if m]
@@ -89,7 +89,7 @@ def read_xmu(source: Source) -> Table:
         For another number of rows than announced, a ragged line or a cell that is no number.
     """
     _no_part(source)
-    lines = source.text.splitlines()
+    lines = source.lines
     names, rows = _commented(lines)
     said = re.search(r"^#%cols\s*:\s*(\d+)((?:\s+\w+)*)", source.text, re.MULTILINE)
     if said:
@@ -178,7 +178,7 @@ def read_9809(source: Source) -> Table:
         cell that is no number.
     """
     _no_part(source)
-    path, lines = source.path, source.text.splitlines()
+    path, lines = source.path, source.lines
     spacing = re.search(r"\bD=\s*([\d.]+)\s*A\b", source.text)
     points = re.search(r"\bPoints=\s*(\d+)", source.text)
     head = next((i for i, line in enumerate(lines) if line.split()[:1] == ["Angle(c)"]), None)
