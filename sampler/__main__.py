@@ -348,12 +348,14 @@ def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -
     """No silent default for instrument, noise or K: list the choices and what the file suggests."""
     if options.instrument and options.noise and options.K:
         return
-    from sampler.files import read_table
+    from sampler.files import read_table, short_name
 
     table = read_table(options.file)
-    hint = f"{Path(options.file).name} has the columns {', '.join(table.names)}"
-    x = table.columns[table.column(options.x, "x") or 0]
-    y = table.columns[table.column(options.y, "y") or 0]
+    hint = f"{short_name(options.file)} has the columns {', '.join(table.names)}"
+    ix, iy = table.column(options.x, "x") or 0, table.column(options.y, "y") or 0
+    x, y = table.columns[ix], table.columns[iy]
+    if (ix, iy) != (0, 1):
+        hint += f" (x = {table.names[ix]}, y = {table.names[iy]})"
     if not options.instrument:
         hint += _suggested(x, y)
         raise InputError("--instrument", "nothing", f"one of {', '.join(INSTRUMENTS)}", hint)

@@ -473,7 +473,8 @@ def two_blocks(name: str) -> str:
     return f"{head}\n2\nFe 2p\n{block}{name}\n{block.replace('12516.9', '1.5')}end of experiment\n"
 
 
-def test_a_block_of_several_is_named_behind_the_file(tmp_path: Path) -> None:
+def test_a_block_of_several_is_named_behind_the_file(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "two.vms"
     path.write_text(two_blocks("O 1s"))
     with pytest.raises(InputError, match=re.escape(
@@ -483,6 +484,8 @@ def test_a_block_of_several_is_named_behind_the_file(tmp_path: Path) -> None:
     assert (first.columns[1, 0], second.columns[1, 0]) == (12516.9, 1.5)
     assert np.array_equal(read_table(f"{path}:2").columns, second.columns)
     assert read_data(f"{path}:O 1s", "unknown").name == "two.vms:O 1s"
+    assert main(["fit", f"{path}:O 1s"]) == 2
+    assert "; two.vms:O 1s has the columns Kinetic" in capsys.readouterr().err
     assert default_stem(f"{path}:O 1s") == "two" and default_stem(str(path)) == "two"
     for part in ("C 1s", "3", "0", "-1", "2.0"):
         with pytest.raises(InputError, match=r"one of 1 \(Fe 2p\), 2 \(O 1s\)"):
@@ -773,7 +776,8 @@ def test_without_h5py_the_sentence_says_what_to_install(
 
 
 @pytest.mark.parametrize(("name", "words"), [
-    ("xps/FeO_analyzed.vms", "--instrument peaks)"), ("xas/v_foil.xdi", "mu (dimensionless)"),
+    ("xps/FeO_analyzed.vms", "(x = binding energy (eV), y = Intensity): y has a hump"),
+    ("xas/v_foil.xdi", "mu (dimensionless)"),
     ("nmr/dnplab_304", "as relaxation does"), ("sas/Anton-Paar.pdh", "q (nm^-1)")])
 def test_a_fit_without_instrument_says_what_is_in_the_file(
         name: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:

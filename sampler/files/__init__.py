@@ -17,8 +17,8 @@ What is recognised is said (`Data.notes`); what cannot be read is refused with t
 first bad value.
 """
 
-from sampler.files.contents import LARGEST_FILE, default_stem
+from sampler.files.contents import LARGEST_FILE, default_stem, short_name
 from sampler.files.reading import read_data, read_table
 from sampler.files.tables import Table
 
-__all__ = ["LARGEST_FILE", "Table", "default_stem", "read_data", "read_table"]
+__all__ = ["LARGEST_FILE", "Table", "default_stem", "read_data", "read_table", "short_name"]

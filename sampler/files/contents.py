@@ -49,6 +49,18 @@ def located(path: str | Path) -> tuple[Path, str]:
     return Path(path), ""
 
 
+def short_name(path: str | Path) -> str:
+    """The file's name without its folders, and the part.
+
+    Examples
+    --------
+    >>> short_name("data/spectrum.csv")
+    'spectrum.csv'
+    """
+    file, part = located(path)
+    return f"{file.name}:{part}" if part else file.name
+
+
 def default_stem(path: str | Path) -> str:
     """A name for what is made of a file: its own without ending, and without the part.
 

@@ -3,8 +3,8 @@
 NeXus (https://manual.nexusformat.org/datarules.html): an NXdata group names its signal and axes in
 attributes; ``default`` leads to it from the root.  NXcanSAS names errors by ``uncertainties``.
 
-A damaged file is refused, but the HDF5 library itself can crash on one (once in some thousand
-files with random bytes in them): open only files from where you would take a program.
+A damaged file is refused, but a file with wrong bytes in the right places can make the HDF5
+library itself crash or hang: open only files from where you would take a program.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def read_hdf5(path: Path, part: str) -> Table:
     try:
         with h5py.File(path, "r") as file:
             return _read(_Tree(h5py, file, str(path)), part)
-    except (OSError, RuntimeError, KeyError, TypeError, UnicodeError) as error:   # all h5py's
+    except InputError:
+        raise
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:     # all h5py's
         raise InputError(str(path), f"HDF5 that cannot be read ({str(error)[:120]})",
                          "a whole HDF5 file", "is it cut off, or still being written?") from None
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sampler.data import Data
 from sampler.errors import InputError
 from sampler.files import delimited, hdf5, photoemission, relaxation, scattering, xafs
-from sampler.files.contents import Source, located, source
+from sampler.files.contents import Source, located, short_name, source
 from sampler.files.tables import Table
 
 # By content; the first that recognises the text reads it, `delimited` what nobody claims.
@@ -141,15 +141,15 @@ def read_data(path: str | Path, noise: Any, *, x: str | int | None = None,
         if len(bad):
             raise InputError(f"{table.place(np.flatnonzero(keep)[bad[0]])}, sigma",
                              f"{noise[bad[0]]:g}", "a standard deviation > 0",
-                             "remove the point, or restrict --range if it lies at an end")
+                             "remove the point, restrict --range if it lies at an end, or say "
+                             "noise poisson if y are counts")
     elif column is not None:
         spread["sigma"] = values[2]
     notes = table.notes
     if np.any(np.diff(values[0]) < 0):
         notes += ("x is not in increasing order: used as it is",)
-    file, part = located(path)
     return Data(values[0], values[1], noise, x_label=table.names[ix], y_label=table.names[iy],
-                name=f"{file.name}:{part}" if part else file.name, notes=notes, **spread)
+                name=short_name(path), notes=notes, **spread)
 
 
 def _distinct(table: Table, used: list[int]) -> None:
