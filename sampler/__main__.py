@@ -71,7 +71,11 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
         "need not be the most probable one; not excluded is every model with p(model | data) >= "
         "0.05, error included. Example: bayesmeas fit spectrum.csv --instrument peaks "
         "--shape gaussian --background linear --noise column --K 0:4 --out fit")
-    fit.add_argument("file", metavar="FILE", help="CSV, TSV, xy, dat or NIST StRD table")
+    fit.add_argument("file", metavar="FILE", help="CSV, TSV, xy, dat or NIST StRD table; XDI, "
+                     ".xmu or KEK-PF 9809; VAMAS or Scienta text; canSAS XML or PDH; a Bruker "
+                     "folder with ser and vdlist; HDF5 or NeXus (with h5py). FILE:PART for one of "
+                     "several spectra: a block, region or entry by name or number, or the path "
+                     "inside an HDF5 file (scan.nxs:/entry/data)")
     fit.add_argument("--instrument", choices=INSTRUMENTS, help="peaks, or relaxation (required)")
     fit.add_argument("--shape", default=None, help="one or several, separated by commas: "
                      "gaussian, lorentzian, pseudo_voigt (peaks); exponential, stretched "
@@ -344,19 +348,22 @@ def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -
     """No silent default for instrument, noise or K: list the choices and what the file suggests."""
     if options.instrument and options.noise and options.K:
         return
-    from sampler.files import read_table
+    from sampler.files import read_table, short_name
 
     table = read_table(options.file)
-    hint = f"{Path(options.file).name} has the columns {', '.join(table.names)}"
+    hint = f"{short_name(options.file)} has the columns {', '.join(table.names)}"
+    ix, iy = table.column(options.x, "x") or 0, table.column(options.y, "y") or 0
+    x, y = table.columns[ix], table.columns[iy]
+    if (ix, iy) != (0, 1):
+        hint += f" (x = {table.names[ix]}, y = {table.names[iy]})"
     if not options.instrument:
-        hint += _suggested(table.columns[table.column(options.x, 0, "x") or 0],
-                           table.columns[table.column(options.y, 1, "y") or 0])
+        hint += _suggested(x, y)
         raise InputError("--instrument", "nothing", f"one of {', '.join(INSTRUMENTS)}", hint)
     if not options.noise:
-        y = table.columns[table.column(options.y, 1, "y") or 0]
         counts = bool((y >= 0).all() and (abs(y - y.round()) < 1e-3).all())
-        if len(table.names) > 2:
-            hint += ": the third may be standard deviations (--noise column)"
+        if table.sigma is not None:
+            hint += (f": {table.names[table.sigma]} may be standard deviations "
+                     "(--noise column)")
         elif counts:
             hint += ": y are whole numbers >= 0, which may be counts (--noise poisson)"
         else:
@@ -568,8 +575,9 @@ def _can_be_written(folder: Path) -> None:
 def _folder(options: argparse.Namespace) -> Iterator[Path]:
     """A folder for this fit alone: results of two fits side by side would pass for one."""
     from sampler.checkpoint import claimed
+    from sampler.files import default_stem
 
-    folder = Path(f"{Path(options.file).stem}_fit" if options.out is None else options.out)
+    folder = Path(f"{default_stem(options.file)}_fit" if options.out is None else options.out)
     _can_be_written(folder)
     with claimed(folder):
         _emptied(folder, options)

@@ -163,7 +163,7 @@ def test_bits_flipped_in_a_run_are_noticed(small: Path, capsys: Capture, tmp_pat
 
 
 @pytest.mark.parametrize(("table", "hint"), [
-    (COLUMNS, "the columns t, m, dm: the third may be standard deviations (--noise column)"),
+    (COLUMNS, "the columns t, m, dm: dm may be standard deviations (--noise column)"),
     ("t,n\n0,5\n1,3\n2,0\n", "y are whole numbers >= 0, which may be counts (--noise poisson)"),
     ("t,m\n0,5\n1,3\n2,-1\n", "nothing says how large the noise is (--noise unknown"),
 ])

@@ -595,6 +595,29 @@ def test_some_campaigns_are_asked_for_by_name(capsys: pytest.CaptureFixture[str]
         assert f"received {received}" in capsys.readouterr().err.replace("with ", "")
 
 
+def test_readers_and_reports_stay_outside_the_digest_of_a_run(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As modules or as packages, at any depth; what a run depends on does not."""
+    import sampler
+
+    house = tmp_path / "files" / "sampler"       # where it lies does not matter
+    monkeypatch.setattr(sampler, "__file__", str(house / "__init__.py"))
+
+    def digest(name: str) -> str:
+        (house / name).parent.mkdir(parents=True, exist_ok=True)
+        (house / name).write_text("1\n")
+        return reliability.sampler_digest()
+
+    before = digest("exchange.py")
+    for name in ("files.py", "files/vamas.py", "files/deep/x.py", "report.py", "report/page.py",
+                 "__main__.py", "__init__.py", "kernels/__init__.py", "instruments/peaks.py"):
+        assert digest(name) == before
+    for name in ("kernels/cpu.py", "profiles.py", "kernels/deep/x.py"):
+        assert digest(name) != before
+        (house / name).unlink()
+    assert reliability.sampler_digest() == before
+
+
 def test_a_run_that_crashes_is_a_failure_of_its_campaign(tmp_path: Path) -> None:
     campaign = reliability.every_campaign()["D5 spike"]
     future: Future[Any] = Future()
