@@ -785,6 +785,7 @@ def test_a_fit_without_instrument_says_what_is_in_the_file(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_fit_of_a_bruker_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                   capsys: pytest.CaptureFixture[str]) -> None:
     """A wiring check: sixty sweeps are no result."""
