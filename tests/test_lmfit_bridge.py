@@ -105,7 +105,7 @@ def test_the_compiled_kernels_carry_it_and_a_saved_run_brings_it_back(
         for name, value in zip(run.posterior.names, run.draws[chain, sweep], strict=True):
             params[name].set(value=value)
         chi2 = np.sum(((model.eval(params, x=X) - data.y) / 0.5) ** 2)
-        assert run.energy[chain, -1, sweep] == pytest.approx(0.5 * chi2, rel=1e-10)
+        assert run.energy[chain, sweep, -1] == pytest.approx(0.5 * chi2, rel=1e-10)
     again = load_run(save_run(run, tmp_path / "run.npz"))
     assert np.array_equal(again.posterior.predict(run.draws[0]), run.posterior.predict(run.draws[0]))
 
