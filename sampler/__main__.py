@@ -26,7 +26,8 @@ INSTRUMENTS = {"peaks": ("gaussian", "lorentzian", "pseudo_voigt"),
                "relaxation": ("exponential", "stretched")}
 BACKGROUNDS = ("none", "constant", "linear", "exponential")
 POSITIVE = re.compile(r"(peak\d*_width|component\d*_rate|sigma|noise_factor)")
-_SHAPE = rf"(({'|'.join(shape for known in INSTRUMENTS.values() for shape in known)})_)?K\d+"
+_SHAPE = (rf"((({'|'.join(shape for known in INSTRUMENTS.values() for shape in known)})_)?K\d+|"
+          r"model\d+)")
 OURS = re.compile(rf"\.lock|{_SHAPE}\.npz(\.previous|\.lock)?|(fit|ladder)_{_SHAPE}\.(png|pdf)|"
                   r"choice\.(png|pdf)|table\.(csv|json)")    # what a fit leaves in its folder
 LARGE_K = 12
@@ -76,7 +77,8 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
                      "folder with ser and vdlist; HDF5 or NeXus (with h5py). FILE:PART for one of "
                      "several spectra: a block, region or entry by name or number, or the path "
                      "inside an HDF5 file (scan.nxs:/entry/data)")
-    fit.add_argument("--instrument", choices=INSTRUMENTS, help="peaks, or relaxation (required)")
+    fit.add_argument("--instrument", choices=INSTRUMENTS,
+                     help="peaks, or relaxation (this or --model is required)")
     fit.add_argument("--shape", default=None, help="one or several, separated by commas: "
                      "gaussian, lorentzian, pseudo_voigt (peaks); exponential, stretched "
                      "(relaxation); the first of these by default")
@@ -91,7 +93,13 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
                      "every component, but those given with their number (peak1_width=...), in "
                      "whichever order; peak_width is the full width at half maximum (FWHM); "
                      "also for the noise (sigma=...)")
-    fit.add_argument("--K", default=None, help="numbers of components: 2, 0:4 or 0,2,3 (required)")
+    fit.add_argument("--K", default=None, help="numbers of components: 2, 0:4 or 0,2,3 (required "
+                     "with --instrument)")
+    fit.add_argument("--model", action="append", default=[], metavar="FORMULA",
+                     help='a formula of your own in place of --instrument and --K, such as '
+                     '"a*exp(-b*(x-m)**2/2) + c": x, parameters, pi and exp, log, sqrt, sin, cos, '
+                     "tan, atan, abs; every parameter needs a --prior; repeatable: several "
+                     "formulas are compared")
     fit.add_argument("--noise", default=None, help=f"{NOISES} (required)")
     fit.add_argument("--x", help="column of x, by name or number from 1")
     fit.add_argument("--y", help="column of y")
@@ -165,10 +173,13 @@ def _joined(argv: list[str]) -> list[str]:
     --------
     >>> _joined(["fit", "--range", "-5:20", "--K", "2"])
     ['fit', '--range=-5:20', '--K', '2']
+    >>> _joined(["--model", "-a*x"])
+    ['--model=-a*x']
     """
     out: list[str] = []
     for word in argv:
-        if out and out[-1].startswith("--") and "=" not in out[-1] and re.match(r"-[\d.]", word):
+        negative = r"-[^-]" if out and out[-1] == "--model" else r"-[\d.]"
+        if out and out[-1].startswith("--") and "=" not in out[-1] and re.match(negative, word):
             out[-1] += f"={word}"
         else:
             out.append(word)
@@ -181,7 +192,7 @@ def _fit(options: argparse.Namespace) -> int:
     Ks = _numbers_of_components(options.K)
     bounds = _range(options.range)
     _required(options, bounds)
-    shapes = _shapes(options)
+    shapes = [] if options.model else _shapes(options)
     changes = _priors(options.prior)
     noise, noise_change = _noise(options.noise, changes)
     _positive_where_needed(options.prior, noise_change)
@@ -191,14 +202,19 @@ def _fit(options: argparse.Namespace) -> int:
         raise InputError(f"--prior {next(iter(noise_change))}", "given",
                          f"{data.noise_name}, the noise parameter of these data")
     _check_run_options(options)
-    models = {label: _model(options, data, shape, K, changes)
-              for label, shape, K in _labels(shapes, Ks)}
-    _known_priors(models.values(), changes, data.noise_name)
-    _positive_where_needed(options.prior, changes)
+    if options.model:
+        models = _own_models(options, data, changes)
+    else:
+        models = {label: _model(options, data, shape, K, changes)
+                  for label, shape, K in _labels(shapes, Ks)}
+        _known_priors(models.values(), changes, data.noise_name)
+        _positive_where_needed(options.prior, changes)
     with _folder(options) as folder:
         head = f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}"
         say("\n  ".join([head, *data.notes]) + "\n", sys.stdout)
-        if max(Ks) > LARGE_K:
+        for label, text in zip(models, options.model, strict=False):
+            say(f"{label}: {text.strip()}\n", sys.stdout)
+        if max(Ks, default=0) > LARGE_K:
             print(f"warning: K up to {max(Ks)}: every component adds parameters and temperatures, "
                   f"and above {LARGE_K} a fit can take very long", file=sys.stderr)
         return _run_all(options, data, models, folder)
@@ -211,7 +227,8 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
 
     runs: dict[Any, Any] = {}
     interrupted = False
-    seeds = _seeds(models, _shapes(options)[0], options.seed)
+    seeds = (_own_seeds(models, options.seed) if options.model
+             else _seeds(models, _shapes(options)[0], options.seed))
     for i, (label, model) in enumerate(models.items()):
         length = {"sweeps": options.sweeps} if options.sweeps else {"until": options.until or 0.1}
         with _Progress(f"{_name(label)} ({i + 1} of {len(models)})") as progress:
@@ -346,7 +363,9 @@ def _figure_name(path: str) -> None:
 
 def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -> None:
     """No silent default for instrument, noise or K: list the choices and what the file suggests."""
-    if options.instrument and options.noise and options.K:
+    if options.model:
+        _formulas_alone(options)
+    if options.noise and (options.model or (options.instrument and options.K)):
         return
     from sampler.files import read_table, short_name
 
@@ -356,9 +375,10 @@ def _required(options: argparse.Namespace, bounds: tuple[float, float] | None) -
     x, y = table.columns[ix], table.columns[iy]
     if (ix, iy) != (0, 1):
         hint += f" (x = {table.names[ix]}, y = {table.names[iy]})"
-    if not options.instrument:
+    if not (options.instrument or options.model):
         hint += _suggested(x, y)
-        raise InputError("--instrument", "nothing", f"one of {', '.join(INSTRUMENTS)}", hint)
+        raise InputError("--instrument", "nothing", f"one of {', '.join(INSTRUMENTS)}, or --model "
+                         "with a formula", hint)
     if not options.noise:
         counts = bool((y >= 0).all() and (abs(y - y.round()) < 1e-3).all())
         if table.sigma is not None:
@@ -534,6 +554,27 @@ def _model(options: argparse.Namespace, data: Any, shape: str, K: int,
                                       **relaxation.default_priors(data, shape))
     mine = {n: p for n, p in changes.items() if _concerns(model, n)}
     return model.with_priors(mine)
+
+
+def _formulas_alone(options: argparse.Namespace) -> None:
+    """A formula says by itself what an instrument would be asked."""
+    for option, value in (("--instrument", options.instrument), ("--K", options.K),
+                          ("--shape", options.shape), ("--direction", options.direction),
+                          ("--background", options.background.replace("none", ""))):
+        if value:
+            raise InputError(option, value, "it without --model")
+
+
+def _own_models(options: argparse.Namespace, data: Any, changes: dict[str, Any]) -> dict[Any, Any]:
+    from sampler.instruments.own_formula import formula_models
+
+    return dict(formula_models(options.model, changes, data))
+
+
+def _own_seeds(models: dict[Any, Any], seed: int) -> dict[Any, int]:
+    """By the formula, so that it is the same run whichever others stand beside it."""
+    texts = {label: model.terms[0].formula.text() for label, model in models.items()}
+    return {label: _seeds([text], "", seed)[text] for label, text in texts.items()}
 
 
 def _known_priors(models: Iterable[Any], changes: dict[str, Any], noise: str) -> None:

@@ -33,12 +33,22 @@ def test_the_ten_lines_run_and_draw_the_figure(
 
 
 def test_the_judge_finds_the_lost_mode(capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = blocks("py")
+    (code,) = (block for block in blocks("py") if "judge" in block)
     exec(compile(code, "README.md", "exec"), {})
     out = capsys.readouterr().out
     line = next(line for line in out.splitlines() if "weight of right" in line)
     assert float(line.split(" z ")[1]) < -4
     assert "not given by this sampler" in out
+
+
+def test_the_lines_from_lmfit_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """The centre of five points near 5, as any reader of the numbers would put it."""
+    (code,) = (block for block in blocks("py") if "lmfit" in block)
+    exec(compile(code, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert "line_amplitude: uniform from 0 to 10\n" in out
+    row = next(line.split() for line in out.splitlines() if line.startswith("line_center "))
+    assert float(row[1]) == pytest.approx(5.0, abs=0.2)
 
 
 def test_every_command_of_the_readme_and_the_book_is_understood() -> None:

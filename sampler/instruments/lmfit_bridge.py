@@ -22,6 +22,7 @@ from typing import Any
 
 from sampler import shapes
 from sampler.errors import InputError
+from sampler.instruments.own_formula import without_erf
 from sampler.model import Model, Term
 from sampler.parsing import parse_formula
 from sampler.priors import Fixed, Prior, Uniform, in_words, support
@@ -52,7 +53,7 @@ STEPS = {
 }
 LINES = ("lmfit_gaussian", "lmfit_lorentzian", "lmfit_pseudovoigt")
 KNOWN = (*FORMULAS, "PolynomialModel", "StepModel (linear, arctan, logistic)",
-         "ExpressionModel (without erf)")
+         "ExpressionModel")
 ADVICE = {"VoigtModel": "a PseudoVoigtModel of free fraction comes near it",
           "StepModel": "form='arctan' or form='logistic'"}
 
@@ -197,8 +198,8 @@ def _formula(part: Any, lmfit: Any) -> Formula:
         return shapes.polynomial(part.poly_degree)
     if kind == "StepModel" and _form(part) in STEPS:
         return parse_formula(f"lmfit_step_{_form(part)}", STEPS[_form(part)], _LINE)
-    if kind == "ExpressionModel" and "erf" not in part.expr:
-        return parse_formula("lmfit_expression", part.expr)
+    if kind == "ExpressionModel":
+        return without_erf(parse_formula("lmfit_expression", part.expr))
     raise InputError("model", part.name, f"a sum of {', '.join(KNOWN)}", ADVICE.get(
         kind, "write its formula as an ExpressionModel"))
 
