@@ -196,6 +196,13 @@ def free_gamma() -> Any:
     return model, params
 
 
+def cut_on_the_way() -> Any:
+    model, params = gaussian_params()
+    params.add("between", expr="g_amplitude", min=0.0)
+    params["g_center"].set(expr="between")
+    return model, params
+
+
 def cyclic() -> Any:
     """lmfit itself never ends on this one, so that no value may be asked for."""
     model, params = gaussian_params()
@@ -217,6 +224,7 @@ REFUSED: dict[str, tuple[Any, list[str]]] = {
                 ["params['g_fwhm']", "2.3548200*g_sigma"]),
     "cut": (lambda: gaussian_params(g_center={"expr": "g_amplitude", "max": 1.0}),
             ["params['g_center']", "g_amplitude cut to [-2, 1]"]),
+    "cut on the way": (cut_on_the_way, ["params['between']", "g_amplitude cut to [0, inf]"]),
     "cycle": (cyclic, ["params['g_sigma']", "'g_center'"]),
     "width below 0": (lambda: gaussian_params(g_sigma={"min": -0.1}),
                       ["params['g_sigma']", "uniform from -0.1 to 3", "a width above 0"]),

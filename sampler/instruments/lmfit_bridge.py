@@ -257,11 +257,14 @@ def _bounded(params: Any, varying: list[str]) -> None:
 
 def _not_cut(params: Any, name: str, target: str) -> None:
     """lmfit cuts the value of an expression to the bounds of the parameter that has it."""
-    own, named = params[name], params[target]
+    named = params[target]
     lo, hi = (named.min, named.max) if named.vary else (named.value, named.value)
-    if own.min > lo or own.max < hi:
-        raise InputError(f"params[{name!r}]", f"{target} cut to [{own.min:g}, {own.max:g}]",
-                         f"no bounds, or none within those of {target}")
+    while name != target:
+        own = params[name]
+        if own.min > lo or own.max < hi:
+            raise InputError(f"params[{name!r}]", f"{target} cut to [{own.min:g}, {own.max:g}]",
+                             f"no bounds, or none within those of {target}")
+        name = own.expr.strip()
 
 
 def _prior(parameter: Any) -> Prior:

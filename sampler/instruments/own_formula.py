@@ -51,6 +51,9 @@ def formula_models(texts: Sequence[str], priors: Mapping[str, Any],
     >>> {label: model.free for label, model in models.items()}
     {'model1': ('a', 'b'), 'model2': ('a',)}
     """
+    for i, text in enumerate(texts, start=1):
+        if "^" in text:
+            raise InputError(f"formula model{i}", repr(text), "a power written as **")
     formulas = [without_erf(parse_formula(f"model{i}", text))
                 for i, text in enumerate(texts, start=1)]
     for i, formula in enumerate(formulas):
