@@ -117,6 +117,7 @@ def test_a_name_of_two_columns_is_no_name(
     assert main([*argv, "--x", "1", "--y", "2", "--sigma", "3", "--sweeps", "9"]) in (0, 1)
 
 
+@pytest.mark.long
 def test_priors_on_positive_values_pass(capsys: Capture, tmp_path: Path) -> None:
     for number, prior in enumerate(("LogUniform(0.1,9)", "Gamma(2,3)", "Normal(1,1,lo=0.01)",
                                     "0.5")):
