@@ -151,6 +151,63 @@ def moments(ground: Valley, beta: float) -> tuple[float, float, float]:
     return math.log(total), mean, float((p * (energy - mean) ** 2).sum()) / total
 
 
+def log_integrals(ground: Valley, beta: Array) -> Array:
+    """The first of `moments` at many temperatures at once, the offset's integral in closed form.
+
+    Parameters
+    ----------
+    ground : Valley
+    beta : array (rungs,)
+        All > 0.
+
+    Returns
+    -------
+    array (rungs,)
+    """
+    slope, offset, tilt = ground.slope, ground.offset, ground.tilt
+    if offset is None:
+        mass, lowest = _mass(slope, beta, slope.low, slope.high)
+        return np.asarray(np.log(mass) - beta * lowest)
+    left, right = _reach_along(ground, beta, INNER_BAR)
+    cuts = [np.zeros_like(beta), *np.linspace(left, right, 9), *_bends(ground, beta)]
+    edges = np.sort(np.clip(cuts, left, right), axis=0).T
+    rung, panel = np.nonzero(np.diff(edges) > 0.0)
+    low, high = edges[rung, panel][:, None], edges[rung, panel + 1][:, None]
+    nodes, weights = _nodes(16)
+    half, b = 0.5 * (high - low), beta[rung][:, None]
+    a = low + half * (nodes + 1.0)
+    mass, lowest = _mass(offset, b, offset.low + tilt * a, offset.high + tilt * a)
+    parts = (half * mass * np.exp(-b * (slope(a) + lowest))) @ weights
+    return np.asarray(np.log(np.bincount(rung, parts, len(beta))))
+
+
+def _mass(parabola: Parabola, beta: Array, low: Any, high: Any) -> tuple[Array, Array]:
+    """The integral of exp(-beta (E - lowest)) between two walls, and the lowest E there: error
+    functions, the scaled ones where the centre is beyond a wall."""
+    from scipy.special import erf, erfcx
+
+    at = np.clip(parabola.centre, low, high)
+    k, left, right, past = np.broadcast_arrays(
+        np.sqrt(0.5 * beta * parabola.curvature), at - low, high - at, at - parabola.centre)
+    width, beyond = k * (left + right), k * np.abs(past)
+    rise = width * (2.0 * beyond + width)
+    # Where the density hardly changes from wall to wall two error functions are nearly equal.
+    even = rise < 0.5
+    inside, outside = ~even & (beyond == 0.0), ~even & (beyond > 0.0)
+    share = np.empty(k.shape)
+    share[inside] = erf((k * left)[inside]) + erf((k * right)[inside])
+    near, far = beyond[outside], (beyond + width)[outside]
+    share[outside] = erfcx(near) - np.exp(-rise[outside]) * erfcx(far)
+    mass = 0.5 * math.sqrt(math.pi) * share / k
+    if np.any(even):
+        nodes, weights = _nodes(8)
+        t = (np.multiply.outer(right[even], 0.5 * (1.0 + nodes))
+             - np.multiply.outer(left[even], 0.5 * (1.0 - nodes)))
+        growth = k[even][:, None] ** 2 * t * (t + 2.0 * past[even][:, None])
+        mass[even] = (left + right)[even] * (np.exp(-growth) @ (0.5 * weights))
+    return mass, parabola(at)
+
+
 def _across(parabola: Parabola, beta: float, low: Array, high: Array) -> tuple[Array, Array]:
     """Nodes and weights between two walls, where the density of one dimension counts."""
     if beta > 0.0:
@@ -168,40 +225,39 @@ def _fall(height: Any, slope: Any, curvature: Any) -> Any:
     return 2.0 * height / (slope + np.sqrt(slope**2 + 2.0 * curvature * height))
 
 
-def _bends(ground: Valley, beta: float) -> list[float]:
+def _bends(ground: Valley, beta: Any) -> list[Any]:
     """Where a wall of the offset starts to cut the valley: cuts on its own scale."""
-    if ground.offset is None or not ground.tilt or not beta:
+    if ground.offset is None or not ground.tilt or not np.all(beta):
         return []
     bottom = ground.offset.centre
-    layer = 1.0 / (abs(ground.tilt) * math.sqrt(beta * ground.offset.curvature))
+    layer = 1.0 / (abs(ground.tilt) * np.sqrt(beta * ground.offset.curvature))
     return [(bottom - wall) / ground.tilt + f * layer
             for wall in (ground.offset.low, ground.offset.high) for f in (-6, -2, 0, 2, 6)]
 
 
-def _reach_along(ground: Valley, beta: float) -> tuple[float, float]:
+def _reach_along(ground: Valley, beta: Any, bar: float = BAR) -> tuple[Any, Any]:
     """The part of the slope's box where the energy, least over the offset, is within reach."""
-    if beta == 0.0:
+    if not np.all(beta):
         return ground.slope.low, ground.slope.high
-    return (-_reach(ground, beta, -1, -ground.slope.low),
-            _reach(ground, beta, 1, ground.slope.high))
+    return (-_reach(ground, bar / beta, -1, -ground.slope.low),
+            _reach(ground, bar / beta, 1, ground.slope.high))
 
 
-def _reach(ground: Valley, beta: float, sign: int, end: float) -> float:
-    """March outwards over the pieces of the profile, each a parabola."""
+def _reach(ground: Valley, height: Any, sign: int, end: float) -> Any:
+    """March outwards over the pieces of the profile, each a parabola, up to a height."""
     stops = [end]
     if ground.offset is not None and ground.tilt:
         bends = (sign * (ground.offset.centre - wall) / ground.tilt
                  for wall in (ground.offset.low, ground.offset.high))
         stops = sorted(b for b in bends if 0.0 < b < end) + stops
-    at, left = 0.0, BAR / beta
+    at, reach = 0.0, 0.0
     for stop in stops:
         slope, curvature = _profile(ground, sign * at, sign * 0.5 * (at + stop))
-        r = float(_fall(left, max(sign * slope, 0.0), curvature)) if left > 0.0 else 0.0
-        if at + r <= stop:
-            return at + r
-        left -= (sign * slope + 0.5 * curvature * (stop - at)) * (stop - at)
+        r = _fall(np.maximum(height, 0.0), max(sign * slope, 0.0), curvature)
+        reach = reach + np.minimum(r, stop - at)
+        height = height - (sign * slope + 0.5 * curvature * (stop - at)) * (stop - at)
         at = stop
-    return end
+    return reach
 
 
 def _profile(ground: Valley, a: float, inside: float) -> tuple[float, float]:
