@@ -28,6 +28,7 @@ from theory.errors import (
     squarable,
     two_rungs,
 )
+from theory.nodes import legendre
 from theory.rounding import condition, error_bound, residual, tell
 from theory.walls import Valley, moments, valley
 from theory.walls import acceptance as acceptance_between_walls
@@ -282,7 +283,7 @@ def information(line: BoxLine, beta: float = 1.0) -> float:
     if found > 1e-3:
         return found
     # dH / d beta = beta Var U: nearly the prior, H is a small difference, this integral is not.
-    nodes, weights = np.polynomial.legendre.leggauss(8)
+    nodes, weights = legendre(8)
     rungs = 0.5 * b * (nodes + 1.0)
     return float(0.5 * b * weights @ [rung * moments(line.ground, rung)[2] for rung in rungs])
 

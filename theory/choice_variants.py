@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from theory.errors import ValidityWarning, finite, positive_number, squarable, whole
 from theory.mesoscopic import Question
+from theory.nodes import legendre
 
 Array = NDArray[np.float64]
 
@@ -108,7 +109,7 @@ def _between_walls(z: Any, w: float) -> Any:
     from scipy.special import log_ndtr
 
     if w < 1.0:
-        nodes, weights = _nodes(40)
+        nodes, weights = legendre(40)
         v = w * nodes
         # exp(v z) of both signs, from its largest value: no overflow far outside the box.
         terms = np.exp(np.multiply.outer(z, v - w) - 0.5 * v * v)
@@ -404,15 +405,9 @@ def _log_height(half: float) -> float:
 
 
 @cache
-def _nodes(count: int) -> tuple[Array, Array]:
-    nodes, weights = np.polynomial.legendre.leggauss(count)
-    return np.asarray(nodes), np.asarray(weights)
-
-
-@cache
 def _panels() -> tuple[Array, Array]:
     """Gauss-Legendre on [0, 1] in 24 panels."""
-    nodes, weights = _nodes(16)
+    nodes, weights = legendre(16)
     x = (np.arange(24)[:, None] + 0.5 * (nodes + 1.0)) / 24
     return x.ravel(), np.tile(0.5 * weights / 24, 24)
 

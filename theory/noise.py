@@ -32,6 +32,7 @@ from theory.errors import (
     regression,
     whole,
 )
+from theory.nodes import legendre
 from theory.rounding import condition, error_bound, least_squares, residual, tell
 from theory.walls import log_integrals
 
@@ -505,7 +506,7 @@ def log_uniform_with_walls(line: BoxLine, lowest: float, highest: float) -> floa
     # scale 1 / sqrt(N); walls come and go within a few e-folds.
     panels = math.ceil((right - left) / min(12.0 / math.sqrt(N), 4.0))
     edges = np.linspace(left, right, panels + 1)
-    nodes, weights = np.polynomial.legendre.leggauss(32)
+    nodes, weights = legendre(32)
     half = 0.5 * np.diff(edges)[:, None]
     w = (edges[:-1, None] + half * (nodes + 1.0)).ravel()
     beta = line.noise**2 / v * np.exp(-w)
@@ -580,7 +581,7 @@ def _log_gamma_between(a: float, half: float, lowest: float, highest: float) -> 
         return (a - mode) * w - mode * (np.expm1(w) - w)
 
     left, right = (_halved(exponent, _log_ratio(likeliest, v)) for v in (highest, lowest))
-    nodes, weights = np.polynomial.legendre.leggauss(32)
+    nodes, weights = legendre(32)
     edges = np.union1d(np.linspace(left, 0.0, 17), np.linspace(0.0, right, 17))
     steps = 0.5 * np.diff(edges)[:, None]
     w = edges[:-1, None] + steps * (nodes + 1.0)

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from theory.nodes import legendre
 from theory.rounding import residual
 
 Array = NDArray[np.float64]
@@ -166,46 +166,59 @@ def log_integrals(ground: Valley, beta: Array) -> Array:
     """
     slope, offset, tilt = ground.slope, ground.offset, ground.tilt
     if offset is None:
-        mass, lowest = _mass(slope, beta, slope.low, slope.high)
-        return np.asarray(np.log(mass) - beta * lowest)
+        inside, at = mass(np.sqrt(0.5 * beta * slope.curvature), slope.centre, slope.low,
+                          slope.high)
+        return np.asarray(np.log(inside) - beta * slope(at))
     left, right = _reach_along(ground, beta, INNER_BAR)
     cuts = [np.zeros_like(beta), *np.linspace(left, right, 9), *_bends(ground, beta)]
     edges = np.sort(np.clip(cuts, left, right), axis=0).T
     rung, panel = np.nonzero(np.diff(edges) > 0.0)
     low, high = edges[rung, panel][:, None], edges[rung, panel + 1][:, None]
-    nodes, weights = _nodes(16)
+    nodes, weights = legendre(16)
     half, b = 0.5 * (high - low), beta[rung][:, None]
     a = low + half * (nodes + 1.0)
-    mass, lowest = _mass(offset, b, offset.low + tilt * a, offset.high + tilt * a)
-    parts = (half * mass * np.exp(-b * (slope(a) + lowest))) @ weights
+    inside, at = mass(np.sqrt(0.5 * b * offset.curvature), offset.centre, offset.low + tilt * a,
+                      offset.high + tilt * a)
+    parts = (half * inside * np.exp(-b * (slope(a) + offset(at)))) @ weights
     return np.asarray(np.log(np.bincount(rung, parts, len(beta))))
 
 
-def _mass(parabola: Parabola, beta: Array, low: Any, high: Any) -> tuple[Array, Array]:
-    """The integral of exp(-beta (E - lowest)) between two walls, and the lowest E there: error
-    functions, the scaled ones where the centre is beyond a wall."""
+def mass(root: Any, centre: Any, low: Any, high: Any) -> tuple[Array, Array]:
+    """The integral of exp(-root^2 (t - centre)^2) between two walls, in units of its largest value
+    there, and where that is.
+
+    Error functions; the scaled ones where the centre is beyond a wall.
+
+    Parameters
+    ----------
+    root, centre, low, high : float or array
+        Of shapes that fit, low < high.
+
+    Returns
+    -------
+    mass, largest : array
+    """
     from scipy.special import erf, erfcx
 
-    at = np.clip(parabola.centre, low, high)
-    k, left, right, past = np.broadcast_arrays(
-        np.sqrt(0.5 * beta * parabola.curvature), at - low, high - at, at - parabola.centre)
+    at = np.clip(centre, low, high)
+    k, left, right, past = np.broadcast_arrays(root, at - low, high - at, at - centre)
     width, beyond = k * (left + right), k * np.abs(past)
     rise = width * (2.0 * beyond + width)
     # Where the density hardly changes from wall to wall two error functions are nearly equal.
     even = rise < 0.5
     inside, outside = ~even & (beyond == 0.0), ~even & (beyond > 0.0)
-    share = np.empty(k.shape)
-    share[inside] = erf((k * left)[inside]) + erf((k * right)[inside])
+    found = np.empty(k.shape)
+    found[inside] = erf((k * left)[inside]) + erf((k * right)[inside])
     near, far = beyond[outside], (beyond + width)[outside]
-    share[outside] = erfcx(near) - np.exp(-rise[outside]) * erfcx(far)
-    mass = 0.5 * math.sqrt(math.pi) * share / k
+    found[outside] = erfcx(near) - np.exp(-rise[outside]) * erfcx(far)
+    found = 0.5 * math.sqrt(math.pi) * found / k
     if np.any(even):
-        nodes, weights = _nodes(8)
+        nodes, weights = legendre(8)
         t = (np.multiply.outer(right[even], 0.5 * (1.0 + nodes))
              - np.multiply.outer(left[even], 0.5 * (1.0 - nodes)))
         growth = k[even][:, None] ** 2 * t * (t + 2.0 * past[even][:, None])
-        mass[even] = (left + right)[even] * (np.exp(-growth) @ (0.5 * weights))
-    return mass, parabola(at)
+        found[even] = (left + right)[even] * (np.exp(-growth) @ (0.5 * weights))
+    return found, at
 
 
 def _across(parabola: Parabola, beta: float, low: Array, high: Array) -> tuple[Array, Array]:
@@ -215,7 +228,7 @@ def _across(parabola: Parabola, beta: float, low: Array, high: Array) -> tuple[A
         r = _fall(INNER_BAR / beta, np.abs(parabola.gradient + parabola.curvature * mode),
                   parabola.curvature)
         low, high = np.maximum(low, mode - r), np.minimum(high, mode + r)
-    nodes, weights = _nodes(96)
+    nodes, weights = legendre(96)
     half = 0.5 * (high - low)[:, None]
     return low[:, None] + half * (nodes + 1.0), half * weights
 
@@ -324,11 +337,6 @@ def grid(low: float, high: float, cuts: Any = (), panels: int = 32) -> tuple[Arr
     parts = [np.linspace(a, b, panels // 2 + 1) if b - a > 0.1 * (high - low) else
              np.linspace(a, b, 5) for a, b in pairwise(inner)]
     edges = np.unique(np.concatenate(parts))
-    nodes, weights = _nodes(32)
+    nodes, weights = legendre(32)
     half = 0.5 * np.diff(edges)[:, None]
     return (edges[:-1, None] + half * (nodes + 1.0)).ravel(), (half * weights).ravel()
-
-
-@cache
-def _nodes(count: int) -> tuple[Array, Array]:
-    return np.polynomial.legendre.leggauss(count)
