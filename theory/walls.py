@@ -211,7 +211,7 @@ def mass(root: Any, centre: Any, low: Any, high: Any) -> tuple[Array, Array]:
     found[inside] = erf((k * left)[inside]) + erf((k * right)[inside])
     near, far = beyond[outside], (beyond + width)[outside]
     found[outside] = erfcx(near) - np.exp(-rise[outside]) * erfcx(far)
-    found = 0.5 * math.sqrt(math.pi) * found / k
+    found = np.asarray(0.5 * math.sqrt(math.pi) * found / k)
     if np.any(even):
         nodes, weights = legendre(8)
         t = (np.multiply.outer(right[even], 0.5 * (1.0 + nodes))
@@ -312,11 +312,11 @@ def acceptance(slope: Parabola, hot: float, cold: float) -> float:
     lower = np.maximum(np.minimum(a, other), slope.low)
     upper = np.minimum(np.maximum(a, other), slope.high)
 
-    def mass(low: Array, high: Array) -> Array:
-        t, w = _across(slope, cold, low, high)
-        return np.asarray((w * np.exp(-cold * slope(t))).sum(axis=1))
+    def weighed(low: Any, high: Any) -> Array:
+        inside, at = mass(math.sqrt(0.5 * cold * slope.curvature), slope.centre, low, high)
+        return np.asarray(inside * np.exp(-cold * slope(at)))
 
-    share = mass(lower, upper) / mass(np.array([slope.low]), np.array([slope.high]))
+    share = weighed(lower, upper) / weighed(slope.low, slope.high)
     return float(2.0 * (weight @ (1.0 - share)) / weight.sum())
 
 
