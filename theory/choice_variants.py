@@ -150,6 +150,56 @@ def cumulative_with_box(question: Question, difference: ArrayLike) -> Any:
     return np.where(certain, 1.0, ndtr(shift - turn) + ndtr(-shift - turn))
 
 
+def density_with_box(question: Question, difference: ArrayLike) -> Any:
+    """Density of F2 - F1 over data sets, with the walls of the offset's box, noise known, per nat.
+
+    That of the estimate over the slope of F2 - F1 in it, which is the mean of v under the weights
+    of `difference_with_box`.
+
+    Parameters
+    ----------
+    question : Question
+    difference : float or array
+        In nats.
+
+    Returns
+    -------
+    float or array
+        0 from the largest difference on, that of an estimate of zero, before which it grows like
+        one over a square root.
+
+    Examples
+    --------
+    >>> from theory.choice import density
+    >>> far = Question(100, 0.3, 10.0, 1.0)
+    >>> abs(float(density_with_box(far, -1.0) - density(far, -1.0))) < 1e-12
+    True
+    """
+    d = finite("difference", difference, np.ndim(difference))
+    u = _estimate_at(question, d) * math.sqrt(question.weight) / question.noise
+    shift, unit = math.sqrt(question.delta), math.sqrt(question.ratio)
+    pair = np.exp(-0.5 * (u - shift) ** 2) + np.exp(-0.5 * (u + shift) ** 2)
+    w = question.half_width * math.sqrt(question.weight) / question.noise / unit
+    slope = _mean_between_walls(u / unit, w) / unit
+    below = d < difference_with_box(question, 0.0)
+    return np.where(below, pair / math.sqrt(2 * math.pi), 0.0) / np.where(below, slope, 1.0)
+
+
+def _mean_between_walls(z: Array, w: float) -> Array:
+    """Of a normal law about z >= 0 between -w and w."""
+    from scipy.special import log_ndtr
+
+    if w < 1.0:
+        nodes, weights = legendre(40)
+        v = w * nodes
+        p = np.exp(np.multiply.outer(z, v - w) - 0.5 * v * v) * weights
+        return np.asarray((p @ v) / p.sum(axis=-1))
+    upper, lower = log_ndtr(w - z), log_ndtr(-w - z)
+    log_share = upper + np.log(-np.expm1(lower - upper))
+    return np.asarray(z - (np.exp(-0.5 * (w - z) ** 2 - log_share) - np.exp(
+        -0.5 * (w + z) ** 2 - log_share)) / math.sqrt(2 * math.pi))
+
+
 def _estimate_at(question: Question, d: Array) -> Array:
     """The size of the estimate at which F2 - F1 is d, 0 where d is never reached; bisection."""
     unit = (question.assumed or question.noise) / math.sqrt(question.weight)
