@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import shlex
 import sys
 import time
 import traceback
@@ -28,7 +29,8 @@ BACKGROUNDS = ("none", "constant", "linear", "exponential")
 POSITIVE = re.compile(r"(peak\d*_width|component\d*_rate|sigma|noise_factor)")
 _SHAPE = rf"(({'|'.join(shape for known in INSTRUMENTS.values() for shape in known)})_)?K\d+"
 OURS = re.compile(rf"\.lock|{_SHAPE}\.npz(\.previous|\.lock)?|(fit|ladder)_{_SHAPE}\.(png|pdf)|"
-                  r"choice\.(png|pdf)|table\.(csv|json)")    # what a fit leaves in its folder
+                  rf"fit_{_SHAPE}\.csv|choice\.(png|pdf)|table\.(csv|json)|models\.csv|"
+                  r"report\.html")                           # what a fit leaves in its folder
 LARGE_K = 12
 NOISES = "column, a number, unknown or poisson"
 
@@ -100,8 +102,8 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     fit.add_argument("--seed", type=int, default=0, help="seed (default 0); every model draws its "
                      "own from it by its name, whichever others are asked for")
     fit.add_argument("--out", default=None, metavar="DIR",
-                     help="folder for figures, table and runs, new or empty (default: FILE's "
-                     "name + _fit)")
+                     help="folder for report.html, figures, tables and runs, new or empty "
+                     "(default: FILE's name + _fit)")
     fit.add_argument("--overwrite", action="store_true",
                      help="first remove the results of another fit from that folder")
     again = verbs.add_parser("resume", help="count more sweeps of a saved run",
@@ -113,6 +115,8 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     show = verbs.add_parser("show", help="print a saved run")
     show.add_argument("run", metavar="RUN.npz")
     show.add_argument("--figure", default=None, metavar="FILE", help="also draw the fit")
+    show.add_argument("--report", default=None, metavar="FILE", help="also write a report of this "
+                      "run alone: one HTML file that needs no network")
     show.add_argument("--criteria", action="store_true",
                       help="also print WBIC, BIC, AIC, WAIC and LOO beside F, with their errors")
     return parser
@@ -147,7 +151,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None) -> int:
     try:
-        options = build_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
+        words = sys.argv[1:] if argv is None else argv
+        options = build_parser().parse_args(_joined(words))
+        options.command = f"bayesmeas {shlex.join(words)}"
         return {"fit": _fit, "resume": _resume, "show": _show}[options.verb](options)
     finally:
         sys.stdout.flush()
@@ -210,29 +216,40 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
     seeds = _seeds(models, _shapes(options)[0], options.seed)
     for i, (label, model) in enumerate(models.items()):
         length = {"sweeps": options.sweeps} if options.sweeps else {"until": options.until or 0.1}
-        with _Progress(f"{_name(label)} ({i + 1} of {len(models)})") as progress:
-            runs[label] = sample(Posterior(model, data), seed=seeds[label], progress=progress,
-                                 **length)
+        try:
+            with _Progress(f"{_name(label)} ({i + 1} of {len(models)})") as progress:
+                runs[label] = sample(Posterior(model, data), seed=seeds[label], progress=progress,
+                                     **length)
+        except KeyboardInterrupt:           # before anything was counted of this one
+            if not runs:
+                raise
+            interrupted = True
+            break
         save_run(runs[label], folder / f"{_file_name(label)}.npz")
         if runs[label].stopped == "interrupted":
             interrupted = True
             break
-    code = _answer(runs, folder)
+    code = _answer(runs, folder, list(models), options.command)
     return 130 if interrupted else code
 
 
-def _answer(runs: dict[Any, Any], folder: Path) -> int:
+def _answer(runs: dict[Any, Any], folder: Path, asked: list[Any], command: str) -> int:
     from sampler.choice import choose
+    from sampler.page import write_page
     from sampler.report import draw_choice, draw_fit, draw_ladder, lettering, pressing, summary
+    from sampler.tables import record, write_fit, write_tables
 
     choice = choose(runs)
-    for label in dict.fromkeys((choice.best, *choice.not_excluded)):
+    numbers = record(choice, runs, asked=asked, command=command)
+    write_tables(numbers, folder)
+    write_page(numbers, choice, runs, folder / "report.html")
+    for label in choice.not_excluded:
         if runs[label].posterior.dimension:
+            write_fit(runs[label], folder / f"fit_{_file_name(label)}")
             _save(draw_fit(runs[label]), folder / f"fit_{_file_name(label)}")
     if runs[choice.best].posterior.dimension:
         _save(draw_ladder(runs[choice.best]), folder / f"ladder_{_file_name(choice.best)}")
     _save(draw_choice(choice), folder / "choice")
-    _write_tables(choice, runs, folder)
     # Printed last: a reader who goes away (head) loses no file.
     pressed = {label: [f"{_name(label)}: {line}" for line in pressing(run)]
                for label, run in runs.items() if run.posterior.dimension}
@@ -245,31 +262,9 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
         if label not in standing and pressed[label]:
             print("\n".join(pressed[label]))
     said = lettering(runs[choice.best])
-    print(f"{said}\n" * bool(said) + f"figures, table and runs are in {folder}/")
+    print(f"{said}\n" * bool(said)
+          + f"report.html, figures, tables and runs are in {folder}/")
     return 0 if choice.certain else 1
-
-
-def _write_tables(choice: Any, runs: dict[Any, Any], folder: Path) -> None:
-    from sampler.report import json_text, parameter_rows
-
-    rows = [{"model": _name(r.label), "parameters": r.parameters, "F": r.free_energy.value,
-             "F_error": r.free_energy.error, "estimator": r.free_energy.estimator,
-             "F_by_BAR": r.free_energy.bar, "F_by_BAR_error": r.free_energy.bar_error,
-             "probability": r.probability,
-             "probability_error": r.probability_error, "trusted": r.trusted,
-             "problems": list(r.problems)} for r in choice.rows]
-    tables = {_name(label): parameter_rows(run) for label, run in runs.items()}
-    record = {"best": _name(choice.best), "not_excluded": [_name(v) for v in choice.not_excluded],
-              "models": rows, "parameters": tables,
-              "versions": dict(next(iter(runs.values())).versions)}
-    (folder / "table.json").write_text(json_text(record), encoding="utf-8")
-    lines = ["model,parameter,mean,sd,low68,high68,low95,high95,ess"]
-    for model, table in tables.items():
-        for row in table:
-            numbers = ",".join(f"{row[k]:.8g}" for k in (
-                "mean", "sd", "low68", "high68", "low95", "high95", "ess"))
-            lines.append(f"{_cell(model)},{_cell(row['name'])},{numbers}")
-    (folder / "table.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -303,7 +298,11 @@ def _show(options: argparse.Namespace) -> int:
 
     if options.figure:
         _figure_name(options.figure)
+    if options.report and Path(options.report).suffix.lower() not in (".html", ".htm"):
+        raise InputError("--report", repr(options.report), "a name that ends in .html")
     run = load_run(_saved(options.run))
+    if options.report:
+        _report(run, options)
     if options.figure:
         try:
             draw_fit(run).savefig(options.figure)
@@ -318,6 +317,23 @@ def _show(options: argparse.Namespace) -> int:
 
         print(f"\n{criteria_table({Path(options.run).stem: run})}")
     return int(not diagnose(run).trusted)
+
+
+def _report(run: Any, options: argparse.Namespace) -> None:
+    from sampler.choice import choose
+    from sampler.page import write_page
+    from sampler.tables import record
+
+    if len(run.betas) < 2 and run.posterior.dimension:
+        raise InputError("--report", "a run of one temperature", "a run with a ladder")
+    runs = {Path(options.run).stem: run}
+    choice = choose(runs)
+    numbers = record(choice, runs, command=options.command)
+    try:
+        write_page(numbers, choice, runs, options.report)
+    except OSError as error:
+        raise InputError("--report", repr(options.report), "a file that can be written",
+                         str(error.strerror)) from None
 
 
 # ---- reading the options ----------------------------------------------------------------------
@@ -635,12 +651,6 @@ def _name(label: Any) -> str:
 
 def _file_name(label: Any) -> str:
     return _name(label).replace(" ", "_").replace("=", "")
-
-
-def _cell(text: str) -> str:
-    """A CSV cell that no spreadsheet takes for a formula."""
-    safe = "'" + text if text[:1] in "=+-@\t\r" else text
-    return '"' + safe.replace('"', '""') + '"' if any(c in safe for c in ',"\n') else safe
 
 
 if __name__ == "__main__":
