@@ -96,6 +96,7 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     fit.add_argument("--sigma", help="column of standard deviations; with --noise unknown they "
                      "are known up to a factor")
     fit.add_argument("--range", metavar="LO:HI", help="use only this range of x")
+    _derive_option(fit)
     length = fit.add_mutually_exclusive_group()
     length.add_argument("--sweeps", type=int, help="counted sweeps per chain")
     length.add_argument("--until", type=float, help="wanted error of F in nats (default 0.1)")
@@ -117,9 +118,18 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     show.add_argument("--figure", default=None, metavar="FILE", help="also draw the fit")
     show.add_argument("--report", default=None, metavar="FILE", help="also write a report of this "
                       "run alone: one HTML file that needs no network")
+    _derive_option(show)
     show.add_argument("--criteria", action="store_true",
                       help="also print WBIC, BIC, AIC, WAIC and LOO beside F, with their errors")
     return parser
+
+
+def _derive_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--derive", action="append", default=[], metavar="NAME=FORMULA",
+                      help='a quantity of the parameters, with its credible intervals, such as '
+                      '"T1=1/component1_rate", "ratio=peak1_height/peak2_height" or, over all '
+                      'components, "total=sum(peak_height*peak_width)"; repeatable; peaks are '
+                      "numbered by their centre, relaxation components by their rate")
 
 
 def _version() -> str:
@@ -197,6 +207,11 @@ def _fit(options: argparse.Namespace) -> int:
               for label, shape, K in _labels(shapes, Ks)}
     _known_priors(models.values(), changes, data.noise_name)
     _positive_where_needed(options.prior, changes)
+    if options.derive:
+        from sampler.derived import known_in
+
+        known_in(options.derive, {label: [*model.names, *filter(None, [data.noise_name])]
+                                  for label, model in models.items()})
     with _folder(options) as folder:
         head = f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}"
         say("\n  ".join([head, *data.notes]) + "\n", sys.stdout)
@@ -229,18 +244,19 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
         if runs[label].stopped == "interrupted":
             interrupted = True
             break
-    code = _answer(runs, folder, list(models), options.command)
+    code = _answer(runs, folder, list(models), options)
     return 130 if interrupted else code
 
 
-def _answer(runs: dict[Any, Any], folder: Path, asked: list[Any], command: str) -> int:
+def _answer(runs: dict[Any, Any], folder: Path, asked: list[Any],
+            options: argparse.Namespace) -> int:
     from sampler.choice import choose
     from sampler.page import write_page
     from sampler.report import draw_choice, draw_fit, draw_ladder, lettering, pressing, summary
     from sampler.tables import record, write_fit, write_tables
 
     choice = choose(runs)
-    numbers = record(choice, runs, asked=asked, command=command)
+    numbers = record(choice, runs, asked=asked, command=options.command, derived=options.derive)
     write_tables(numbers, folder)
     write_page(numbers, choice, runs, folder / "report.html")
     for label in choice.not_excluded:
@@ -258,6 +274,7 @@ def _answer(runs: dict[Any, Any], folder: Path, asked: list[Any], command: str) 
     print(f"\n{choice.table}\n")
     for label in standing:
         print(f"== {_name(label)} ==\n{summary(runs[label])}\n")
+    _print_derived(options.derive, choice, runs)
     for label in pressed:
         if label not in standing and pressed[label]:
             print("\n".join(pressed[label]))
@@ -265,6 +282,20 @@ def _answer(runs: dict[Any, Any], folder: Path, asked: list[Any], command: str) 
     print(f"{said}\n" * bool(said)
           + f"report.html, figures, tables and runs are in {folder}/")
     return 0 if choice.certain else 1
+
+
+def _print_derived(texts: list[str], choice: Any, runs: dict[Any, Any]) -> None:
+    """In every model that is not excluded and has it, and over them if all have it."""
+    from sampler.derived import average_of, derive, known_in
+
+    names = {v: (*runs[v].posterior.names, *runs[v].posterior.fixed) for v in choice.not_excluded}
+    mine = known_in(texts, names, partial=True)
+    for text in texts:
+        having = [v for v in names if text in mine[v]]
+        print("\n".join(f"{_name(v)}: {derive(runs[v], text)}" for v in having)
+              or f"{text}: no model that is not excluded has it")
+        whole = average_of(choice, runs, text) if len(having) == len(names) > 1 else None
+        print(f"{whole}\n" if whole else "")
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -293,6 +324,7 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from sampler.checkpoint import load_run
+    from sampler.derived import derive
     from sampler.diagnostics import diagnose
     from sampler.report import draw_fit, summary
 
@@ -301,6 +333,7 @@ def _show(options: argparse.Namespace) -> int:
     if options.report and Path(options.report).suffix.lower() not in (".html", ".htm"):
         raise InputError("--report", repr(options.report), "a name that ends in .html")
     run = load_run(_saved(options.run))
+    found = [derive(run, text) for text in options.derive]
     if options.report:
         _report(run, options)
     if options.figure:
@@ -311,7 +344,7 @@ def _show(options: argparse.Namespace) -> int:
                              str(error.strerror)) from None
     print(f"{run.chains} chains of {run.sweeps} sweeps after {run.burn_in} of burn-in, seed "
           f"{run.seed}, {len(run.betas)} rungs, stopped by {run.stopped}")
-    print(summary(run))
+    print("\n".join([summary(run), *([""] if found else []), *map(str, found)]))
     if options.criteria:
         from sampler.information import criteria_table
 
@@ -328,7 +361,7 @@ def _report(run: Any, options: argparse.Namespace) -> None:
         raise InputError("--report", "a run of one temperature", "a run with a ladder")
     runs = {Path(options.run).stem: run}
     choice = choose(runs)
-    numbers = record(choice, runs, command=options.command)
+    numbers = record(choice, runs, command=options.command, derived=options.derive)
     try:
         write_page(numbers, choice, runs, options.report)
     except OSError as error:

@@ -122,6 +122,7 @@ def page(numbers: Mapping[str, Any], choice: Choice, runs: Mapping[Any, Run]) ->
         "main", tag("header", tag("p", "Bayesian Measurement: which model, with what certainty",
                                   class_="kicker"), tag("h1", title), *_verdict(numbers)),
         tag("section", *_choice(numbers)), *models,
+        tag("section", *_averages(numbers)),
         tag("section", *_widths(numbers)), tag("section", *_doubts(numbers)),
         tag("section", *_made(numbers, runs)), tag("section", *_citing(numbers)))
     head = [Markup('<meta charset="utf-8">'),
@@ -223,6 +224,7 @@ def _model(numbers: Mapping[str, Any], label: Any, run: Run) -> list[Markup]:
     for block in range(len(run.posterior.blocks)):
         out += _fit_figure(run, block)
     out += [tag("h3", "Parameters"), _parameters(numbers["parameters"][title]), _units(run)]
+    out += _derived(numbers["derived"][title])
     out += [tag("h3", "Marginals and pairs"), _marginals(run),
             tag("p", "Filled: posterior (dark: 68 %, light: 95 % credible). Dashed: prior.",
                 class_="small"), *_pairs(run, numbers["runs"][title]["correlation"])]
@@ -247,18 +249,66 @@ def _describes(row: Mapping[str, Any]) -> list[Markup]:
                 "; below 0.001 would).")]
 
 
-def _parameters(rows: Sequence[Mapping[str, Any]]) -> Markup:
-    def interval(row: Mapping[str, Any], share: int) -> Markup:
-        return tag("span", *(part for k, end in enumerate((f"low{share}", f"high{share}"))
-                             for part in ([" to "] * k + [number(row[end], _digits(
-                                 row[end], row["sd"]))])), class_="number")
+def _interval(row: Mapping[str, Any], share: int, spread: float) -> Markup:
+    low, high = row[f"low{share}"], row[f"high{share}"]
+    return tag("span", number(low, _digits(low, spread)), " to ",
+               number(high, _digits(high, spread)), class_="number")
 
+
+def _spread(row: Mapping[str, Any]) -> float:
+    """What the digits of a derived quantity go by: the sd of a ratio may be that of its tails."""
+    return float(0.5 * (row["high68"] - row["low68"]))
+
+
+def _medians(row: Mapping[str, Any]) -> list[Markup]:
+    spread = _spread(row)
+    return [number(row["median"], _digits(row["median"], spread)), _interval(row, 68, spread),
+            _interval(row, 95, spread)]
+
+
+def _parameters(rows: Sequence[Mapping[str, Any]]) -> Markup:
     return table(
         ["parameter", "mean", "sd", "68 % credible", "95 % credible", "ESS", "R-hat"],
         [[row["name"], number(row["mean"], _digits(row["mean"], row["sd"])),
-          number(row["sd"], _digits(row["sd"], row["sd"])), interval(row, 68), interval(row, 95),
-          number(row["ess"], f"{row['ess']:.0f}"), number(row["rhat"], f"{row['rhat']:.3f}")]
+          number(row["sd"], _digits(row["sd"], row["sd"])), _interval(row, 68, row["sd"]),
+          _interval(row, 95, row["sd"]), number(row["ess"], f"{row['ess']:.0f}"),
+          number(row["rhat"], f"{row['rhat']:.3f}")]
          for row in rows])
+
+
+def _derived(rows: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    """Derived quantities: the median first, because a ratio need not have a mean."""
+    if not rows:
+        return []
+    notes = dict.fromkeys(f"{row['name']}: {row['numbering']}" + (
+        f"; without a value in {row['undefined']:.1%} of the draws" if row["undefined"] else "")
+        for row in rows)
+    return [tag("h3", "Derived quantities"), table(
+        ["quantity", "formula", "median", "68 % credible", "95 % credible", "mean", "sd"],
+        [[row["name"], tag("code", row["formula"]), *_medians(row),
+          number(row["mean"], _digits(row["mean"], _spread(row))),
+          number(row["sd"], _digits(row["sd"], row["sd"]))] for row in rows]),
+        tag("p", "; ".join(notes) + ".", class_="small")]
+
+
+def _averages(numbers: Mapping[str, Any]) -> list[Markup]:
+    """Quantities over all models that are not excluded."""
+    rows = numbers["averaged"]
+    if not rows:
+        return []
+    shares = rows[0]["weights"]
+    notes = dict.fromkeys(f"{row['name']} in {model}: {words}" for row in rows
+                          for model, words in row["numbering"].items() if "every draw" in words)
+    out = [tag("h2", "Whichever of these models"), tag(
+        "p", "Averaged over the models that are not excluded, each with its probability among them "
+        "(", *(part for k, (model, p) in enumerate(shares.items()) for part in (
+            ", " * bool(k) + f"{model}: ", number(p, f"{p:.3f}"))), ")."), table(
+        ["quantity", "median", "68 % credible", "95 % credible", "mean", "sd"],
+        [[row["name"], *_medians(row), with_error(row["mean"], row["error"]),
+          number(row["sd"], _digits(row["sd"], row["sd"]))] for row in rows])]
+    words = ("The sd holds the spread within the models and between them. A name with a number "
+             "need not mean the same component in all models.")
+    return [*out, tag("p", words + "".join(f" {line}." for line in notes), class_="small")]
 
 
 def _units(run: Run) -> Markup:

@@ -13,6 +13,7 @@ import numpy as np
 
 from sampler.choice import Choice, Row
 from sampler.data import GAUSSIAN, POISSON, Data
+from sampler.derived import average_of, common, derive, known_in, standard
 from sampler.diagnostics import diagnose
 from sampler.evidence import free_energy_along
 from sampler.exchange import Run
@@ -31,7 +32,7 @@ COLUMNS = ("mean", "sd", "low68", "high68", "low95", "high95", "ess")
 
 
 def record(choice: Choice, runs: Mapping[Any, Run], *, asked: Iterable[Any] = (),
-           command: str = "") -> dict[str, Any]:
+           command: str = "", derived: Iterable[str] = ()) -> dict[str, Any]:
     """Every number and sentence of an answer.
 
     Parameters
@@ -43,13 +44,18 @@ def record(choice: Choice, runs: Mapping[Any, Run], *, asked: Iterable[Any] = ()
         All models that were asked for; those without a run are named.
     command : str
         What was typed.
+    derived : iterable of str
+        Derived quantities (see `sampler.derived`), in the models that have them.
 
     Returns
     -------
     mapping
         ``json_text`` writes it; F and its error in nats.
     """
-    first = next(iter(runs.values()))
+    first, wanted = next(iter(runs.values())), list(derived)
+    posteriors = {label: run.posterior for label, run in runs.items()}
+    mine = known_in(wanted, {label: (*p.names, *p.fixed) for label, p in posteriors.items()},
+                    partial=True)
     return {
         "command": command, "data": data_record(first.posterior),
         "verdict": choice.verdict.splitlines(), "best": name(choice.best),
@@ -59,6 +65,10 @@ def record(choice: Choice, runs: Mapping[Any, Run], *, asked: Iterable[Any] = ()
         "not_run": [name(v) for v in asked if v not in runs],
         "models": [_model(row, runs[row.label]) for row in choice.rows],
         "parameters": {name(label): parameter_rows(run) for label, run in runs.items()},
+        "derived": {name(label): [d.row() for d in (*standard(run), *(
+            derive(run, text) for text in mine[label]))] for label, run in runs.items()},
+        "averaged": _averages(choice, runs, [
+            text for text in wanted if all(text in mine[v] for v in choice.not_excluded)]),
         "runs": {name(label): _run(run, label in choice.not_excluded)
                  for label, run in runs.items()},
         "sensitivity": [_widening(w) for w in sensitivity(choice, runs)],
@@ -137,6 +147,21 @@ def _model(row: Row, run: Run) -> dict[str, Any]:
         "priors": [list(pair) for pair in priors_in_words(run)]}
 
 
+def _averages(choice: Choice, runs: Mapping[Any, Run], texts: list[str]) -> list[dict[str, Any]]:
+    """Over the models that are not excluded, if there are several."""
+    if len(choice.not_excluded) < 2:
+        return []
+    out = []
+    for text in (*common(choice, runs), *texts):
+        found = average_of(choice, runs, text)
+        if found is not None:
+            row = asdict(found)
+            row |= {key: {name(k): v for k, v in row[key].items()}
+                    for key in ("weights", "means", "numbering")}
+            out.append(row)
+    return out
+
+
 def _run(run: Run, whole: bool) -> dict[str, Any]:
     """How it was run; for a model that is not excluded, what every rung says (which takes time)."""
     found = asdict(diagnose(run))
@@ -173,7 +198,8 @@ def _widening(w: Widening) -> dict[str, Any]:
 
 
 def write_tables(numbers: Mapping[str, Any], folder: Path) -> None:
-    """``table.json`` with everything, ``table.csv`` (parameters) and ``models.csv`` (F and p).
+    """``table.json`` with everything, ``table.csv`` (parameters, derived
+    quantities, averages over models) and ``models.csv`` (F and p).
 
     Parameters
     ----------
@@ -183,7 +209,10 @@ def write_tables(numbers: Mapping[str, Any], folder: Path) -> None:
     """
     (folder / "table.json").write_text(json_text(numbers), encoding="utf-8")
     rows = [[model, row["name"], *(row[k] for k in COLUMNS), row["rhat"]]
-            for model, table in numbers["parameters"].items() for row in table]
+            for model, table in numbers["parameters"].items()
+            for row in (*table, *numbers["derived"][model])]
+    rows += [["averaged", row["name"], *(row.get(k) for k in COLUMNS), None]
+             for row in numbers["averaged"]]
     _write_csv(folder / "table.csv", ["model", "parameter", *COLUMNS, "rhat"], rows)
     keys = [k for k, v in numbers["models"][0].items() if not isinstance(v, list | dict)]
     tests = ("chi_square", "runs", "lag")
