@@ -1,4 +1,4 @@
-"""``bayesmeas fit``, ``resume`` and ``show``: from a measured file to an answer.
+"""``bayesmeas fit``, ``resume``, ``show`` and ``compare``: from a measured file to an answer.
 
 Exit codes: 0 done; 1 the answer rests on a run that cannot be trusted; 2 bad input; 70 internal
 error; 130 interrupted, with a valid partial run saved where counting had begun; 141 the reader of
@@ -121,6 +121,14 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     _derive_option(show)
     show.add_argument("--criteria", action="store_true",
                       help="also print WBIC, BIC, AIC, WAIC and LOO beside F, with their errors")
+    several = verbs.add_parser(
+        "compare", help="compare saved runs of the same data",
+        description="F of saved runs with errors, their differences, p and a verdict. Runs of "
+        "different data are refused, whatever their files are called.")
+    several.add_argument("runs", nargs="+", metavar="RUN.npz")
+    several.add_argument("--report", default=None, metavar="FILE", help="also write a report of "
+                         "them all: one HTML file that needs no network")
+    _derive_option(several)
     return parser
 
 
@@ -164,7 +172,8 @@ def _run(argv: list[str] | None) -> int:
         words = sys.argv[1:] if argv is None else argv
         options = build_parser().parse_args(_joined(words))
         options.command = f"bayesmeas {shlex.join(words)}"
-        return {"fit": _fit, "resume": _resume, "show": _show}[options.verb](options)
+        return {"fit": _fit, "resume": _resume, "show": _show,
+                "compare": _compare}[options.verb](options)
     finally:
         sys.stdout.flush()
 
@@ -324,18 +333,21 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from sampler.checkpoint import load_run
+    from sampler.choice import choose
     from sampler.derived import derive
     from sampler.diagnostics import diagnose
     from sampler.report import draw_fit, summary
 
     if options.figure:
         _figure_name(options.figure)
-    if options.report and Path(options.report).suffix.lower() not in (".html", ".htm"):
-        raise InputError("--report", repr(options.report), "a name that ends in .html")
+    _report_name(options.report)
     run = load_run(_saved(options.run))
     found = [derive(run, text) for text in options.derive]
     if options.report:
-        _report(run, options)
+        if len(run.betas) < 2 and run.posterior.dimension:
+            raise InputError("--report", "a run of one temperature", "a run with a ladder")
+        runs = {Path(options.run).stem: run}
+        _report(choose(runs), runs, options)
     if options.figure:
         try:
             draw_fit(run).savefig(options.figure)
@@ -352,15 +364,33 @@ def _show(options: argparse.Namespace) -> int:
     return int(not diagnose(run).trusted)
 
 
-def _report(run: Any, options: argparse.Namespace) -> None:
-    from sampler.choice import choose
+def _compare(options: argparse.Namespace) -> int:
+    from sampler.comparing import compare, load_runs
+    from sampler.derived import known_in
+
+    _report_name(options.report)
+    runs = load_runs([_saved(path) for path in options.runs])
+    known_in(options.derive, {label: (*run.posterior.names, *run.posterior.fixed)
+                              for label, run in runs.items()})
+    choice, text = compare(runs)
+    if options.report:
+        _report(choice, runs, options)
+    print(text)
+    if options.derive:
+        print()
+        _print_derived(options.derive, choice, runs)
+    return 0 if choice.certain else 1
+
+
+def _report_name(path: str | None) -> None:
+    if path and Path(path).suffix.lower() not in (".html", ".htm"):
+        raise InputError("--report", repr(path), "a name that ends in .html")
+
+
+def _report(choice: Any, runs: dict[Any, Any], options: argparse.Namespace) -> None:
     from sampler.page import write_page
     from sampler.tables import record
 
-    if len(run.betas) < 2 and run.posterior.dimension:
-        raise InputError("--report", "a run of one temperature", "a run with a ladder")
-    runs = {Path(options.run).stem: run}
-    choice = choose(runs)
     numbers = record(choice, runs, command=options.command, derived=options.derive)
     try:
         write_page(numbers, choice, runs, options.report)

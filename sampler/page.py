@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sampler.choice import Choice
+from sampler.derived import known_in
 from sampler.exchange import Run
 from sampler.priors import log_density
 from sampler.report import _digits, fit_curves, json_text, sorted_draws
 from sampler.sensitivity import TOGETHER
 from sampler.svg import COLOURS, Axis, Panel, figure, span
-from sampler.tables import name
+from sampler.tables import name, record
 
 Array = NDArray[np.float64]
 DRAWN = 5000        # measured points in a figure, at most
@@ -132,6 +133,30 @@ def page(numbers: Mapping[str, Any], choice: Choice, runs: Mapping[Any, Run]) ->
             Markup('<meta name="color-scheme" content="light dark">'),
             tag("title", f"{title}: {numbers['verdict'][-1]}"), Markup(f"<style>{_STYLE}</style>")]
     return f"<!doctype html>\n{tag('html', tag('head', *head), tag('body', body), lang='en')}\n"
+
+
+def write_report(choice: Choice, runs: Mapping[Any, Run], path: str | Path, *,
+                 derived: Iterable[str] = ()) -> Path:
+    """Write a self-contained HTML page about a choice: what `bayesmeas fit` writes.
+
+    Parameters
+    ----------
+    choice : Choice
+    runs : mapping from label to Run
+        Those that were chosen from.
+    path : str or Path
+        Ending ``.html``; an older file is replaced.
+    derived : iterable of str, optional
+        Derived quantities such as ``"ratio=peak1_height/peak2_height"``.
+
+    Returns
+    -------
+    Path
+    """
+    wanted = list(derived)
+    known_in(wanted, {label: (*run.posterior.names, *run.posterior.fixed)
+                      for label, run in runs.items()})
+    return write_page(record(choice, runs, derived=wanted), choice, runs, path)
 
 
 def write_page(numbers: Mapping[str, Any], choice: Choice, runs: Mapping[Any, Run],
