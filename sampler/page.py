@@ -131,7 +131,8 @@ def page(numbers: Mapping[str, Any], choice: Choice, runs: Mapping[Any, Run]) ->
                    "style-src 'unsafe-inline'; img-src data:\">"),
             Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
             Markup('<meta name="color-scheme" content="light dark">'),
-            tag("title", f"{title}: {numbers['verdict'][-1]}"), Markup(f"<style>{_STYLE}</style>")]
+            tag("title", f"{title}: {numbers['verdict'][int(numbers['misfits'])]}"),
+            Markup(f"<style>{_STYLE}</style>")]
     return f"<!doctype html>\n{tag('html', tag('head', *head), tag('body', body), lang='en')}\n"
 
 
@@ -187,11 +188,12 @@ def write_page(numbers: Mapping[str, Any], choice: Choice, runs: Mapping[Any, Ru
 
 
 def _verdict(numbers: Mapping[str, Any]) -> list[Markup]:
-    out = []
-    *warnings, answer = ([v for v in numbers["verdict"] if not v.startswith("NOT CERTAIN")]
-                         or [""])
-    warnings += [v for v in numbers["verdict"] if v.startswith("NOT CERTAIN")]
-    out.append(tag("p", answer, class_="answer"))
+    """That no model describes the data comes before the answer, all other doubts after it."""
+    lines = list(numbers["verdict"])
+    first = [lines.pop(0)] if numbers["misfits"] else []
+    answer, *warnings = lines
+    out = [*(tag("p", line, class_="warning") for line in first),
+           tag("p", answer, class_="answer")]
     if numbers["not_run"]:
         warnings.append("Interrupted: not run, and so not compared, are "
                         f"{', '.join(numbers['not_run'])}.")
@@ -305,9 +307,12 @@ def _derived(rows: Sequence[Mapping[str, Any]]) -> list[Markup]:
     """Derived quantities: the median first, because a ratio need not have a mean."""
     if not rows:
         return []
-    notes = dict.fromkeys(f"{row['name']}: {row['numbering']}" + (
-        f"; without a value in {row['undefined']:.1%} of the draws" if row["undefined"] else "")
-        for row in rows)
+    alike: dict[str, list[str]] = {}
+    for row in rows:
+        alike.setdefault(row["numbering"] + (
+            f", without a value in {row['undefined']:.1%} of the draws" if row["undefined"]
+            else ""), []).append(row["name"])
+    notes = [f"{', '.join(names)}: {words}" for words, names in alike.items()]
     return [tag("h3", "Derived quantities"), table(
         ["quantity", "formula", "median", "68 % credible", "95 % credible", "mean", "sd"],
         [[row["name"], tag("code", row["formula"]), *_medians(row),
@@ -425,7 +430,8 @@ def _robust(numbers: Mapping[str, Any]) -> str:
     p = [row["probability"][best] for row in told if best in row["probability"]]
     words = (f"The favoured model would be {', '.join(others)}; otherwise {best}" if others else
              f"At half or double width of any one prior the favoured model stays {best}")
-    words += f", with probability {min(p):.3f} to {max(p):.3f}" if p else ""
+    ends = list(dict.fromkeys(f"{v:.3f}" for v in (min(p), max(p)))) if p else []
+    words += f", with probability {' to '.join(ends)}" if ends else ""
     left = len(rows) - len(told)
     return words + (f"; {left} of {len(rows)} cases need a refit." if left else ".")
 
@@ -452,7 +458,8 @@ def _made(numbers: Mapping[str, Any], runs: Mapping[Any, Run]) -> list[Markup]:
     if numbers["command"]:
         out.append(("command", tag("code", numbers["command"])))
     out += [(f"seed of {model}", f"{run['seed']} ({run['chains']} chains, {run['sweeps']} sweeps, "
-             f"{run['burn_in']} of burn-in, {run['seconds']:.1f} s, stopped by {run['stopped']})")
+             f"{run['burn_in']} of burn-in, {run['seconds']:.1f} s; "
+             f"{_STOPPED.get(run['stopped'], run['stopped'])})")
             for model, run in numbers["runs"].items()]
     out.append(("versions", ", ".join(f"{k} {v}" for k, v in numbers["versions"].items())))
     out.append(("written", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())))
@@ -465,6 +472,8 @@ def _made(numbers: Mapping[str, Any], runs: Mapping[Any, Run]) -> list[Markup]:
             tag("p", "This page holds ", link, " and needs no network.", class_="noprint")]
 
 
+_STOPPED = {"sweeps": "as many sweeps as were asked for", "until": "the wanted error was reached",
+            "limit": "stopped at the limit of sweeps", "interrupted": "interrupted"}
 PAPERS = (
     ("exchange Monte Carlo", "K. Hukushima and K. Nemoto, J. Phys. Soc. Jpn. 65, 1604 (1996)"),
     ("number of components by free energy",
@@ -552,7 +561,10 @@ def _fit_figure(run: Run, block: int) -> list[Markup]:
     step = max(1, math.ceil(data.size / DRAWN))
     at = slice(None, None, step)
     terms = list(fit.terms.items())
-    shown = np.concatenate([data.y, fit.low, fit.high, *(part for _, part in terms)])
+    few = data.size <= 150         # with their error bars
+    bar = fit.sigma if few else np.zeros(data.size)
+    shown = np.concatenate([data.y - bar, data.y + bar, fit.low, fit.high,
+                            *(part for _, part in terms)])
     low, high = span(fit.grid if fit.decades else data.x, 0.02)
     if fit.decades:
         low, high = float(data.x.min()) / 1.1, float(data.x.max()) * 1.1
@@ -564,8 +576,8 @@ def _fit_figure(run: Run, block: int) -> list[Markup]:
     below = Panel(78, 258, 470, 78, x, Axis(
         -reach, reach, "residual/\N{GREEK SMALL LETTER SIGMA}",
         marks=ticks if reach < 8.0 else None))
-    if data.size <= 150:
-        main.bars(data.x, data.y - fit.sigma, data.y + fit.sigma, "soft thin")
+    if few:
+        main.bars(data.x, data.y - bar, data.y + bar, "soft thin")
     main.dots(data.x[at], data.y[at], "soft")
     main.area(fit.grid, fit.low, fit.high, "c0")
     for k, (_, part) in enumerate(terms):
@@ -724,7 +736,7 @@ a{color:var(--c0)}
 .dashed{stroke-dasharray:5 4}.dotted{stroke-dasharray:1.5 3}
 .area{fill:currentColor;fill-opacity:.25;stroke:none}.area.soft{fill-opacity:.12}
 .dots{fill:none;stroke:currentColor;stroke-width:3.2;stroke-linecap:round}
-.dots.large{stroke-width:6}.dots.faint{stroke-width:1.7;stroke-opacity:.45}
+.dots.large{stroke-width:6}.dots.faint{stroke-width:1.7;stroke-opacity:.6}
 .bar{fill:currentColor;fill-opacity:.8}
 .axis{fill:none;stroke:var(--quiet);stroke-width:1}
 .tick{fill:var(--quiet);font-size:10.5px}.mid{text-anchor:middle}.end{text-anchor:end}

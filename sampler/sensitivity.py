@@ -148,7 +148,8 @@ def shift(run: Run, names: list[str], factor: float) -> Shift:
         log_weight += log_density(new, values) - log_density(old, values)
     top = float(log_weight.max())
     if not math.isfinite(top):
-        return Shift(None, math.inf, "no draw lies inside the narrower prior")
+        return Shift(None, math.inf, "no draw lies inside the narrower prior, which the data "
+                     "speak against")
     weight = np.exp(log_weight - top)
     mean = float(weight.mean())
     error = max(series_errors(weight / mean)[:2]) if weight.min() < weight.max() else 0.0

@@ -213,7 +213,7 @@ def test_a_misfit_is_said_first() -> None:
     words = "".join(Reader(text).words)
     assert "None of these models describes the data" in words
     assert "no free parameters; its F is exact" in words
-    assert words.index("None of these models") < words.index("Which model")
+    assert words.index("None of these models") < words.index("favoured")
 
 
 def test_an_interrupted_run_is_marked(runs: dict[Any, Run]) -> None:
