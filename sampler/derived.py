@@ -34,13 +34,13 @@ from sampler.shapes import Formula
 Array = NDArray[np.float64]
 QUANTILES = {"low95": 0.025, "low68": 0.16, "median": 0.5, "high68": 0.84, "high95": 0.975}
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-# Area of a line by height and full width at half maximum; time of an exponential.
+# Area of a line by height and full width at half maximum; time of an exponential, T1 of a recovery.
 _STANDARD = {
     "gaussian": ("area", "{height}*{width}*sqrt(pi/log(2))/2"),
     "lorentzian": ("area", "{height}*{width}*pi/2"),
     "pseudo_voigt": ("area", "{height}*{width}*({mixing}*pi/2"
                      " + (1 - {mixing})*sqrt(pi/log(2))/2)"),
-    "exponential": ("time", "1/{rate}"), "recovery": ("time", "1/{rate}")}
+    "exponential": ("time", "1/{rate}"), "recovery": ("T1", "1/{rate}")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +241,8 @@ def _several(formula: Formula) -> bool:
 
 
 def standard(run: Run) -> list[Derived]:
-    """What people ask for first: the area of every peak, the time 1/rate of every exponential.
+    """What people ask for first: the area of every peak, the time 1/rate of every exponential
+    (T1 of a recovery).
 
     Parameters
     ----------

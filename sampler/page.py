@@ -131,7 +131,9 @@ def page(numbers: Mapping[str, Any], choice: Choice, runs: Mapping[Any, Run]) ->
                    "style-src 'unsafe-inline'; img-src data:\">"),
             Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
             Markup('<meta name="color-scheme" content="light dark">'),
-            tag("title", f"{title}: {numbers['verdict'][int(numbers['misfits'])]}"),
+            tag("title", f"{title}: " + (
+                "none of these models describes the data" if numbers["misfits"]
+                else numbers["verdict"][0])),
             Markup(f"<style>{_STYLE}</style>")]
     return f"<!doctype html>\n{tag('html', tag('head', *head), tag('body', body), lang='en')}\n"
 
@@ -202,6 +204,10 @@ def _verdict(numbers: Mapping[str, Any]) -> list[Markup]:
         warnings.append(f"Interrupted while counting: {', '.join(cut)} has fewer sweeps than were "
                         "asked for.")
     out += [tag("p", line, class_="warning") for line in warnings]
+    doubts = [f"{row['model']}: {line}" for row in numbers["models"]
+              if row["model"] in numbers["doubtful"] for line in row["problems"]]
+    if doubts:
+        out.append(tag("ul", *paragraphs(doubts, "li"), class_="small"))
     standing = set(numbers["not_excluded"])
     presses = [f"{row['model']}: {line}" for row in numbers["models"]
                if row["model"] in standing for line in row["presses"]]
@@ -578,16 +584,20 @@ def _fit_figure(run: Run, block: int) -> list[Markup]:
         marks=ticks if reach < 8.0 else None))
     if few:
         main.bars(data.x, data.y - bar, data.y + bar, "soft thin")
-    main.dots(data.x[at], data.y[at], "soft")
+    if not few:
+        main.dots(data.x[at], data.y[at], "soft")
     main.area(fit.grid, fit.low, fit.high, "c0")
     for k, (_, part) in enumerate(terms):
         main.line(fit.grid, part, f"c{1 + k % COLOURS}")
     main.line(fit.grid, fit.mean, "c0 thick")
+    if few:                        # on top, where the curve would hide them
+        main.dots(data.x, data.y, "ink large" if data.size <= 40 else "ink")
     below.area([low, high], [-2.0, -2.0], [2.0, 2.0], "soft")
-    below.dots(data.x[at], residual[at], "soft")
+    below.dots(data.x[at], residual[at],
+               "soft" if not few else "ink large" if data.size <= 40 else "ink")
     below.level(0.0, "c0")
-    legend = [_key("soft", f"{data.name or 'data'}" + (f" (every {step}th point)" if step > 1 else
-                                                       "")),
+    thinned = f" (every {step}th point)" if step > 1 else ""
+    legend = [_key("ink" if few else "soft", f"{data.name or 'data'}{thinned}"),
               _key("c0", "posterior mean, 95 % band"),
               *(_key(f"c{1 + k % COLOURS}", label) for k, (label, _) in enumerate(terms))]
     words = f"Data and fit of {data.name or 'the data'} with residuals"

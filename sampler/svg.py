@@ -173,7 +173,7 @@ class Panel:
             at = self.left + float(self.x.place(place)) * self.width
             yield (f'<path class="axis" d="M{at:.1f} {bottom:.1f}v4"/>'
                    f'<text class="tick mid" x="{at:.1f}" y="{bottom + 16:.1f}">'
-                   f"{escape(text)}</text>")
+                   f"{_shown(text)}</text>")
         if self.x.label:
             below = 34 if self.x.marks is None or self.x.marks else 14
             yield (f'<text class="mid" x="{self.left + self.width / 2:.1f}" '
@@ -186,11 +186,16 @@ class Panel:
             widest = max(widest, len(text))
             yield (f'<path class="axis" d="M{self.left:.1f} {at:.1f}h-4"/>'
                    f'<text class="tick end" x="{self.left - 6:.1f}" y="{at + 4:.1f}">'
-                   f"{escape(text)}</text>")
+                   f"{_shown(text)}</text>")
         if self.y.label:
             right, down = max(12.0, self.left - 18 - 6.5 * widest), self.top + self.height / 2
             yield (f'<text class="mid" transform="translate({right:.1f} {down:.1f}) rotate(-90)">'
                    f"{escape(self.y.label)}</text>")
+
+
+def _shown(tick: str) -> str:
+    """A tick with a minus sign of the width of a digit, unless it is a power of ten."""
+    return escape(tick if "e" in tick else tick.replace("-", "\N{MINUS SIGN}"))
 
 
 def figure(panels: Iterable[Panel], width: float, height: float, words: str) -> str:

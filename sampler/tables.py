@@ -60,13 +60,12 @@ def record(choice: Choice, runs: Mapping[Any, Run], *, asked: Iterable[Any] = ()
         "command": command, "data": data_record(first.posterior),
         "verdict": choice.verdict.splitlines(), "best": name(choice.best),
         "not_excluded": [name(v) for v in choice.not_excluded],
-        "certain": choice.certain, "misfits": choice.misfits,
-        "rules": {"within": choice.within, "excluded": choice.excluded},
+        "certain": choice.certain, "doubtful": [name(v) for v in choice.doubtful],
+        "misfits": choice.misfits, "rules": {"within": choice.within, "excluded": choice.excluded},
         "not_run": [name(v) for v in asked if v not in runs],
         "models": [_model(row, runs[row.label]) for row in choice.rows],
         "parameters": {name(label): parameter_rows(run) for label, run in runs.items()},
-        "derived": {name(label): [d.row() for d in (*standard(run), *(
-            derive(run, text) for text in mine[label]))] for label, run in runs.items()},
+        "derived": {name(label): _derived(run, mine[label]) for label, run in runs.items()},
         "averaged": _averages(choice, runs, [
             text for text in wanted if all(text in mine[v] for v in choice.not_excluded)]),
         "runs": {name(label): _run(run, label in choice.not_excluded)
@@ -145,6 +144,13 @@ def _model(row: Row, run: Run) -> dict[str, Any]:
                 "failures": list(row.fit.failures)},
         "presses": pressing(run) if run.posterior.dimension else [],
         "priors": [list(pair) for pair in priors_in_words(run)]}
+
+
+def _derived(run: Run, texts: list[str]) -> list[dict[str, Any]]:
+    """The user's quantities after the usual ones, of which one of the same name gives way."""
+    own = [derive(run, text) for text in texts]
+    usual = [d for d in standard(run) if d.name not in {o.name for o in own}]
+    return [d.row() for d in (*usual, *own)]
 
 
 def _averages(choice: Choice, runs: Mapping[Any, Run], texts: list[str]) -> list[dict[str, Any]]:

@@ -172,7 +172,7 @@ def test_times_are_one_over_rates() -> None:
     draws = np.tile([1.0, 0.5, 2.0, 0.4, 0.5], (4, 5, 1))
     run = as_run(posterior, [0.0, 1.0], np.zeros((4, 5, 2)), np.zeros((4, 5, 2)), draws)
     assert {d.name: d.values[0, 0] for d in standard(run)} == {
-        "component1_time": 2.0, "component2_time": 0.5}
+        "component1_T1": 2.0, "component2_T1": 0.5}
 
 
 def test_what_each_model_has_is_known_before_anything_runs() -> None:

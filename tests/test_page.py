@@ -257,7 +257,9 @@ def test_the_tables_are_those_of_the_record(tmp_path: Path, numbers: dict[str, A
     parameters, models, fit = (
         list(csv.DictReader(io.StringIO((tmp_path / name).read_text(encoding="utf-8"))))
         for name in ("table.csv", "models.csv", "fit_K2.csv"))
-    wanted = [(m, row) for m, rows in numbers["parameters"].items() for row in rows]
+    wanted = [(m, row) for m, rows in numbers["parameters"].items()
+              for row in (*rows, *numbers["derived"][m])]
+    assert "peak2_area" in {row["name"] for _, row in wanted}
     assert [(row["model"], row["parameter"]) for row in parameters] == [
         (m, row["name"]) for m, row in wanted]
     for row, (_, made) in zip(parameters, wanted, strict=True):
