@@ -45,7 +45,10 @@ _STANDARD = {
 
 @dataclass(frozen=True, eq=False)
 class Derived:
-    """One derived quantity of one run."""
+    """One derived quantity of one run: a value for every draw.
+
+    Made by `derive`; printing it gives its median, intervals and what its component numbers mean.
+    """
 
     name: str
     text: str            # the formula, as it was given
@@ -316,7 +319,10 @@ def known_in(texts: Iterable[str], models: Mapping[Any, Collection[str]], *,
 
 @dataclass(frozen=True, eq=False)
 class Average:
-    """A quantity over all models that are not excluded, each with its probability."""
+    """A quantity over all models that are not excluded, each with its probability.
+
+    Made by `averaged`; in units of the quantity, intervals are credible ones.
+    """
 
     name: str
     text: str
