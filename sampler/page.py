@@ -73,7 +73,8 @@ def number(value: float | None, text: str | None = None) -> Markup:
 
 
 def with_error(value: float, error: float) -> Markup:
-    """Value and error, to two digits of the error."""
+    """Value and error, to two digits of the error; none that five decimals do not show."""
+    error = 0.0 if 0.0 < error < 5e-6 else error
     if not math.isfinite(value) or not 0.0 < error < math.inf:
         text = f"{value:.2f}" if error == 0.0 else f"{value:.3g}"
         tail = [] if error == 0.0 else [" \N{PLUS-MINUS SIGN} ", number(error)]
