@@ -1,7 +1,7 @@
 """The console command ``bayesmeas``: fit one's own data, rerun the papers' figures.
 
-``fit``, ``resume`` and ``show`` are `sampler.__main__`; the verbs below rerun the experiments of
-this repository.
+``fit``, ``resume``, ``show`` and ``compare`` are `sampler.__main__`; the verbs below rerun the
+experiments of this repository.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sampler.errors import InputError
 from sampler.interrupts import Interrupts
 from sampler.streams import closed_pipe, say
 
-HANDED_ON = ("fit", "resume", "show", "--version")
+HANDED_ON = ("fit", "resume", "show", "compare", "--version")
 WIRING_CHECK = "a wiring check, not a result: few sweeps, nothing is judged"
 
 
@@ -36,7 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
                                   parser_class=Parser)
     for verb, text in (("fit", "fit a measured curve and choose the number of components"),
                        ("resume", "count more sweeps of a saved run"),
-                       ("show", "print a saved run")):
+                       ("show", "print a saved run"),
+                       ("compare", "compare saved runs of the same data")):
         verbs.add_parser(verb, help=text, add_help=False)
     verbs.add_parser("list", help="the experiments, a line each")
     judge = verbs.add_parser("judge", help="run a sampler on problems with exact answers")

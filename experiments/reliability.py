@@ -48,7 +48,8 @@ UNIT = "runs"              # what is counted in the line of progress
 WRITES_FAILURES = True     # a campaign that fails is a result like any other
 RUNS = ROOT / "build" / "reliability" / "runs.jsonl"
 # These only read and print: a run does not depend on them.
-APART = ("__init__", "__main__", "files", "report")
+APART = ("__init__", "__main__", "comparing", "derived", "files", "page", "report", "sensitivity",
+         "svg", "tables")
 
 
 def every_campaign() -> dict[str, Campaign]:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from sampler.choice import Choice as Choice
     from sampler.choice import absolute_fit as absolute_fit
     from sampler.choice import choose as choose
+    from sampler.comparing import compare as compare
     from sampler.data import Data as Data
+    from sampler.derived import Average as Average
+    from sampler.derived import Derived as Derived
+    from sampler.derived import averaged as averaged
+    from sampler.derived import derive as derive
     from sampler.diagnostics import Diagnosis as Diagnosis
     from sampler.diagnostics import diagnose as diagnose
     from sampler.errors import InputError as InputError
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
     from sampler.noise_level import NoiseCurve as NoiseCurve
     from sampler.noise_level import choose_with_noise as choose_with_noise
     from sampler.noise_level import free_energy_of_noise as free_energy_of_noise
+    from sampler.page import write_report as write_report
     from sampler.parsing import parse_formula as parse_formula
     from sampler.posterior import Posterior as Posterior
     from sampler.posterior import joint as joint
@@ -62,6 +68,8 @@ if TYPE_CHECKING:
 _HOME = {
     "claimed": "checkpoint", "load_run": "checkpoint", "save_run": "checkpoint",
     "Choice": "choice", "absolute_fit": "choice", "choose": "choice",
+    "compare": "comparing", "Average": "derived", "Derived": "derived", "averaged": "derived",
+    "derive": "derived", "write_report": "page",
     "Data": "data", "Diagnosis": "diagnostics", "diagnose": "diagnostics", "InputError": "errors",
     "FreeEnergy": "evidence", "free_energy": "evidence", "free_energy_along": "evidence",
     "thermodynamic_integration": "evidence",

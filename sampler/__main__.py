@@ -1,4 +1,4 @@
-"""``bayesmeas fit``, ``resume`` and ``show``: from a measured file to an answer.
+"""``bayesmeas fit``, ``resume``, ``show`` and ``compare``: from a measured file to an answer.
 
 Exit codes: 0 done; 1 the answer rests on a run that cannot be trusted; 2 bad input; 70 internal
 error; 130 interrupted, with a valid partial run saved where counting had begun; 141 the reader of
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import shlex
 import sys
 import time
 import traceback
@@ -29,7 +30,8 @@ POSITIVE = re.compile(r"(peak\d*_width|component\d*_rate|sigma|noise_factor)")
 _SHAPE = (rf"((({'|'.join(shape for known in INSTRUMENTS.values() for shape in known)})_)?K\d+|"
           r"model\d+)")
 OURS = re.compile(rf"\.lock|{_SHAPE}\.npz(\.previous|\.lock)?|(fit|ladder)_{_SHAPE}\.(png|pdf)|"
-                  r"choice\.(png|pdf)|table\.(csv|json)")    # what a fit leaves in its folder
+                  rf"fit_{_SHAPE}\.csv|choice\.(png|pdf)|table\.(csv|json)|models\.csv|"
+                  r"report\.html")                           # what a fit leaves in its folder
 LARGE_K = 12
 NOISES = "column, a number, unknown or poisson"
 
@@ -106,14 +108,15 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     fit.add_argument("--sigma", help="column of standard deviations; with --noise unknown they "
                      "are known up to a factor")
     fit.add_argument("--range", metavar="LO:HI", help="use only this range of x")
+    _derive_option(fit)
     length = fit.add_mutually_exclusive_group()
     length.add_argument("--sweeps", type=int, help="counted sweeps per chain")
     length.add_argument("--until", type=float, help="wanted error of F in nats (default 0.1)")
     fit.add_argument("--seed", type=int, default=0, help="seed (default 0); every model draws its "
                      "own from it by its name, whichever others are asked for")
     fit.add_argument("--out", default=None, metavar="DIR",
-                     help="folder for figures, table and runs, new or empty (default: FILE's "
-                     "name + _fit)")
+                     help="folder for report.html, figures, tables and runs, new or empty "
+                     "(default: FILE's name + _fit)")
     fit.add_argument("--overwrite", action="store_true",
                      help="first remove the results of another fit from that folder")
     again = verbs.add_parser("resume", help="count more sweeps of a saved run",
@@ -125,9 +128,28 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     show = verbs.add_parser("show", help="print a saved run")
     show.add_argument("run", metavar="RUN.npz")
     show.add_argument("--figure", default=None, metavar="FILE", help="also draw the fit")
+    show.add_argument("--report", default=None, metavar="FILE", help="also write a report of this "
+                      "run alone: one HTML file that needs no network")
+    _derive_option(show)
     show.add_argument("--criteria", action="store_true",
                       help="also print WBIC, BIC, AIC, WAIC and LOO beside F, with their errors")
+    several = verbs.add_parser(
+        "compare", help="compare saved runs of the same data",
+        description="F of saved runs with errors, their differences, p and a verdict. Runs of "
+        "different data are refused, whatever their files are called.")
+    several.add_argument("runs", nargs="+", metavar="RUN.npz")
+    several.add_argument("--report", default=None, metavar="FILE", help="also write a report of "
+                         "them all: one HTML file that needs no network")
+    _derive_option(several)
     return parser
+
+
+def _derive_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--derive", action="append", default=[], metavar="NAME=FORMULA",
+                      help='a quantity of the parameters, with its credible intervals, such as '
+                      '"T1=1/component1_rate", "ratio=peak1_height/peak2_height" or, over all '
+                      'components, "total=sum(peak_height*peak_width)"; repeatable; peaks are '
+                      "numbered by their centre, relaxation components by their rate")
 
 
 def _version() -> str:
@@ -159,8 +181,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None) -> int:
     try:
-        options = build_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
-        return {"fit": _fit, "resume": _resume, "show": _show}[options.verb](options)
+        words = sys.argv[1:] if argv is None else argv
+        options = build_parser().parse_args(_joined(words))
+        options.command = f"bayesmeas {shlex.join(words)}"
+        return {"fit": _fit, "resume": _resume, "show": _show,
+                "compare": _compare}[options.verb](options)
     finally:
         sys.stdout.flush()
 
@@ -209,6 +234,11 @@ def _fit(options: argparse.Namespace) -> int:
                   for label, shape, K in _labels(shapes, Ks)}
         _known_priors(models.values(), changes, data.noise_name)
         _positive_where_needed(options.prior, changes)
+    if options.derive:
+        from sampler.derived import known_in
+
+        known_in(options.derive, {label: [*model.names, *filter(None, [data.noise_name])]
+                                  for label, model in models.items()})
     with _folder(options) as folder:
         head = f"{data.name}: {data.size} points, x = {data.x_label}, y = {data.y_label}"
         say("\n  ".join([head, *data.notes]) + "\n", sys.stdout)
@@ -231,29 +261,41 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
              else _seeds(models, _shapes(options)[0], options.seed))
     for i, (label, model) in enumerate(models.items()):
         length = {"sweeps": options.sweeps} if options.sweeps else {"until": options.until or 0.1}
-        with _Progress(f"{_name(label)} ({i + 1} of {len(models)})") as progress:
-            runs[label] = sample(Posterior(model, data), seed=seeds[label], progress=progress,
-                                 **length)
+        try:
+            with _Progress(f"{_name(label)} ({i + 1} of {len(models)})") as progress:
+                runs[label] = sample(Posterior(model, data), seed=seeds[label], progress=progress,
+                                     **length)
+        except KeyboardInterrupt:           # before anything was counted of this one
+            if not runs:
+                raise
+            interrupted = True
+            break
         save_run(runs[label], folder / f"{_file_name(label)}.npz")
         if runs[label].stopped == "interrupted":
             interrupted = True
             break
-    code = _answer(runs, folder)
+    code = _answer(runs, folder, list(models), options)
     return 130 if interrupted else code
 
 
-def _answer(runs: dict[Any, Any], folder: Path) -> int:
+def _answer(runs: dict[Any, Any], folder: Path, asked: list[Any],
+            options: argparse.Namespace) -> int:
     from sampler.choice import choose
+    from sampler.page import write_page
     from sampler.report import draw_choice, draw_fit, draw_ladder, lettering, pressing, summary
+    from sampler.tables import record, write_fit, write_tables
 
     choice = choose(runs)
-    for label in dict.fromkeys((choice.best, *choice.not_excluded)):
+    numbers = record(choice, runs, asked=asked, command=options.command, derived=options.derive)
+    write_tables(numbers, folder)
+    write_page(numbers, choice, runs, folder / "report.html")
+    for label in choice.not_excluded:
         if runs[label].posterior.dimension:
+            write_fit(runs[label], folder / f"fit_{_file_name(label)}")
             _save(draw_fit(runs[label]), folder / f"fit_{_file_name(label)}")
     if runs[choice.best].posterior.dimension:
         _save(draw_ladder(runs[choice.best]), folder / f"ladder_{_file_name(choice.best)}")
     _save(draw_choice(choice), folder / "choice")
-    _write_tables(choice, runs, folder)
     # Printed last: a reader who goes away (head) loses no file.
     pressed = {label: [f"{_name(label)}: {line}" for line in pressing(run)]
                for label, run in runs.items() if run.posterior.dimension}
@@ -262,35 +304,28 @@ def _answer(runs: dict[Any, Any], folder: Path) -> int:
     print(f"\n{choice.table}\n")
     for label in standing:
         print(f"== {_name(label)} ==\n{summary(runs[label])}\n")
+    _print_derived(options.derive, choice, runs)
     for label in pressed:
         if label not in standing and pressed[label]:
             print("\n".join(pressed[label]))
     said = lettering(runs[choice.best])
-    print(f"{said}\n" * bool(said) + f"figures, table and runs are in {folder}/")
+    print(f"{said}\n" * bool(said)
+          + f"report.html, figures, tables and runs are in {folder}/")
     return 0 if choice.certain else 1
 
 
-def _write_tables(choice: Any, runs: dict[Any, Any], folder: Path) -> None:
-    from sampler.report import json_text, parameter_rows
+def _print_derived(texts: list[str], choice: Any, runs: dict[Any, Any]) -> None:
+    """In every model that is not excluded and has it, and over them if all have it."""
+    from sampler.derived import average_of, derive, known_in
 
-    rows = [{"model": _name(r.label), "parameters": r.parameters, "F": r.free_energy.value,
-             "F_error": r.free_energy.error, "estimator": r.free_energy.estimator,
-             "F_by_BAR": r.free_energy.bar, "F_by_BAR_error": r.free_energy.bar_error,
-             "probability": r.probability,
-             "probability_error": r.probability_error, "trusted": r.trusted,
-             "problems": list(r.problems)} for r in choice.rows]
-    tables = {_name(label): parameter_rows(run) for label, run in runs.items()}
-    record = {"best": _name(choice.best), "not_excluded": [_name(v) for v in choice.not_excluded],
-              "models": rows, "parameters": tables,
-              "versions": dict(next(iter(runs.values())).versions)}
-    (folder / "table.json").write_text(json_text(record), encoding="utf-8")
-    lines = ["model,parameter,mean,sd,low68,high68,low95,high95,ess"]
-    for model, table in tables.items():
-        for row in table:
-            numbers = ",".join(f"{row[k]:.8g}" for k in (
-                "mean", "sd", "low68", "high68", "low95", "high95", "ess"))
-            lines.append(f"{_cell(model)},{_cell(row['name'])},{numbers}")
-    (folder / "table.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    names = {v: (*runs[v].posterior.names, *runs[v].posterior.fixed) for v in choice.not_excluded}
+    mine = known_in(texts, names, partial=True)
+    for text in texts:
+        having = [v for v in names if text in mine[v]]
+        print("\n".join(f"{_name(v)}: {derive(runs[v], text)}" for v in having)
+              or f"{text}: no model that is not excluded has it")
+        whole = average_of(choice, runs, text) if len(having) == len(names) > 1 else None
+        print(f"{whole}\n" if whole else "")
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -319,12 +354,21 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _show(options: argparse.Namespace) -> int:
     from sampler.checkpoint import load_run
+    from sampler.choice import choose
+    from sampler.derived import derive
     from sampler.diagnostics import diagnose
     from sampler.report import draw_fit, summary
 
     if options.figure:
         _figure_name(options.figure)
+    _report_name(options.report)
     run = load_run(_saved(options.run))
+    found = [derive(run, text) for text in options.derive]
+    if options.report:
+        if len(run.betas) < 2 and run.posterior.dimension:
+            raise InputError("--report", "a run of one temperature", "a run with a ladder")
+        runs = {Path(options.run).stem: run}
+        _report(choose(runs), runs, options)
     if options.figure:
         try:
             draw_fit(run).savefig(options.figure)
@@ -333,12 +377,47 @@ def _show(options: argparse.Namespace) -> int:
                              str(error.strerror)) from None
     print(f"{run.chains} chains of {run.sweeps} sweeps after {run.burn_in} of burn-in, seed "
           f"{run.seed}, {len(run.betas)} rungs, stopped by {run.stopped}")
-    print(summary(run))
+    print("\n".join([summary(run), *([""] if found else []), *map(str, found)]))
     if options.criteria:
         from sampler.information import criteria_table
 
         print(f"\n{criteria_table({Path(options.run).stem: run})}")
     return int(not diagnose(run).trusted)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from sampler.comparing import compare, load_runs
+    from sampler.derived import known_in
+
+    _report_name(options.report)
+    runs = load_runs([_saved(path) for path in options.runs])
+    known_in(options.derive, {label: (*run.posterior.names, *run.posterior.fixed)
+                              for label, run in runs.items()})
+    choice, text = compare(runs)
+    if options.report:
+        _report(choice, runs, options)
+    print(text)
+    if options.derive:
+        print()
+        _print_derived(options.derive, choice, runs)
+    return 0 if choice.certain else 1
+
+
+def _report_name(path: str | None) -> None:
+    if path and Path(path).suffix.lower() not in (".html", ".htm"):
+        raise InputError("--report", repr(path), "a name that ends in .html")
+
+
+def _report(choice: Any, runs: dict[Any, Any], options: argparse.Namespace) -> None:
+    from sampler.page import write_page
+    from sampler.tables import record
+
+    numbers = record(choice, runs, command=options.command, derived=options.derive)
+    try:
+        write_page(numbers, choice, runs, options.report)
+    except OSError as error:
+        raise InputError("--report", repr(options.report), "a file that can be written",
+                         str(error.strerror)) from None
 
 
 # ---- reading the options ----------------------------------------------------------------------
@@ -684,12 +763,6 @@ def _name(label: Any) -> str:
 
 def _file_name(label: Any) -> str:
     return _name(label).replace(" ", "_").replace("=", "")
-
-
-def _cell(text: str) -> str:
-    """A CSV cell that no spreadsheet takes for a formula."""
-    safe = "'" + text if text[:1] in "=+-@\t\r" else text
-    return '"' + safe.replace('"', '""') + '"' if any(c in safe for c in ',"\n') else safe
 
 
 if __name__ == "__main__":

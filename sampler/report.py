@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -295,6 +296,55 @@ def _figure(rows: int, columns: int, size: tuple[float, float], **more: Any) -> 
     return figure, figure.subplots(rows, columns, squeeze=False, **more)
 
 
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """A fit as curves: posterior means and the 95 % band on a grid (G), and at the n points."""
+
+    grid: Array               # (G,)
+    decades: bool             # the grid is even in log x
+    mean: Array               # (G,)
+    low: Array                # (G,) 2.5 %
+    high: Array               # (G,) 97.5 %
+    terms: dict[str, Array]   # (G,) each summand, if there are several
+    at_data: Array            # (n,)
+    low_at_data: Array        # (n,)
+    high_at_data: Array       # (n,)
+    terms_at_data: dict[str, Array]    # (n,) every summand
+    sigma: Array              # (n,) standard deviation of the noise
+
+
+def fit_curves(run: Run, block: int = 0) -> Curves:
+    """What `draw_fit` draws: of up to 1000 draws, components in order.
+
+    Parameters
+    ----------
+    run : Run
+    block : int
+        Which data set of a joint posterior.
+
+    Returns
+    -------
+    Curves
+    """
+    posterior, data = run.posterior, run.posterior.blocks[block].data
+    theta = sorted_draws(run)[0].reshape(-1, posterior.dimension)
+    theta = theta[:: max(1, len(theta) // 500)]
+    # Delays are often spread over decades, positions in a spectrum evenly.
+    decades = bool(data.x.min() > 0.0 and data.x.max() > 100.0 * data.x.min()
+                   and np.median(data.x) < 0.1 * data.x.max())
+    grid = (np.geomspace if decades else np.linspace)(*data.x_range, 600)
+    curves, points = posterior.predict(theta, x=grid, block=block), posterior.predict(
+        theta, block=block)
+    low, high = np.quantile(curves, [0.025, 0.975], axis=0)
+    at_data = points.mean(axis=0)
+    low_at_data, high_at_data = np.quantile(points, [0.025, 0.975], axis=0)
+    terms, terms_at_data = ({name: part.mean(axis=0) for name, part in posterior.terms(
+        theta, x=x, block=block).items()} for x in (grid, None))
+    return Curves(grid, decades, curves.mean(axis=0), low, high, terms if len(terms) > 1 else {},
+                  at_data, low_at_data, high_at_data, terms_at_data,
+                  _sigma(run, theta, at_data, block))
+
+
 @_styled
 def draw_fit(run: Run, block: int = 0) -> Any:
     """Data, posterior mean with its 95 % band, components, and residuals in units of sigma.
@@ -309,39 +359,29 @@ def draw_fit(run: Run, block: int = 0) -> Any:
     -------
     matplotlib Figure
     """
-    posterior, data = run.posterior, run.posterior.blocks[block].data
-    theta = sorted_draws(run)[0].reshape(-1, posterior.dimension)
-    theta = theta[:: max(1, len(theta) // 500)]
-    # Delays are often spread over decades, positions in a spectrum evenly.
-    decades = (data.x.min() > 0.0 and data.x.max() > 100.0 * data.x.min()
-               and np.median(data.x) < 0.1 * data.x.max())
-    grid = (np.geomspace if decades else np.linspace)(*data.x_range, 600)
-    curves = posterior.predict(theta, x=grid, block=block)
-    at_data = posterior.predict(theta, block=block).mean(axis=0)
-    sigma = _sigma(run, theta, at_data, block)
+    data, shown = run.posterior.blocks[block].data, fit_curves(run, block)
+    grid, at_data, sigma = shown.grid, shown.at_data, shown.sigma
     figure, axes = _figure(2, 1, (6.4, 4.6), sharex=True,
                            gridspec_kw={"height_ratios": [3, 1]})
     main, residual = axes.flat
     known = data.size <= 150
     main.errorbar(data.x, data.y, sigma if known else None, fmt="o", ms=2.5, color="0.45",
                   elinewidth=0.8, label=drawable(data.name or "data", "data"), zorder=1)
-    low, high = np.quantile(curves, [0.025, 0.975], axis=0)
-    main.fill_between(grid, low, high, color=_SKY, alpha=0.45, lw=0, label="95 % band", zorder=2)
+    main.fill_between(grid, shown.low, shown.high, color=_SKY, alpha=0.45, lw=0,
+                      label="95 % band", zorder=2)
     colors = (_ORANGE, _GREEN, _PINK, _RED, "0.5", "#F0E442")
-    terms = posterior.terms(theta, x=grid, block=block)
-    for k, (label, part) in enumerate(terms.items() if len(terms) > 1 else ()):
-        main.plot(grid, part.mean(axis=0), color=colors[k % len(colors)], lw=1.0, label=label,
-                  zorder=2)
-    main.plot(grid, curves.mean(axis=0), color=_BLUE, label="posterior mean", zorder=3)
+    for k, (label, part) in enumerate(shown.terms.items()):
+        main.plot(grid, part, color=colors[k % len(colors)], lw=1.0, label=label, zorder=2)
+    main.plot(grid, shown.mean, color=_BLUE, label="posterior mean", zorder=3)
     main.set_ylabel(drawable(data.y_label, f"y {_UNNAMED}"))
-    main.legend(ncols=2 if len(terms) > 3 else 1)
+    main.legend(ncols=2 if len(shown.terms) > 3 else 1)
     residual.axhspan(-2.0, 2.0, color="0.93", lw=0)
     residual.plot(data.x, (data.y - at_data) / sigma, "o", ms=2.5, color="0.45")
     residual.axhline(0.0, color=_BLUE, lw=1.0)
     reach = max(3.0, 1.15 * float(np.abs((data.y - at_data) / sigma).max()))
     residual.set(xlabel=drawable(data.x_label, f"x {_UNNAMED}"), ylabel="residual / σ",
                  ylim=(-reach, reach))
-    if decades:
+    if shown.decades:
         residual.set_xscale("log")
     return figure
 

@@ -86,9 +86,30 @@ def line_in_a_box(x: Any, y: Any, noise: float, slope: tuple[float, float],
                 peak, mass = _normal_mass(N, Sy - a * Sx, low, high)
                 return peak - a * a * Sxx / 2 + a * Sxy, mass
 
-            top, log_z = _log_concave(profile, lo, hi)
+            top, log_z, _ = _log_concave(profile, lo, hi)
             energy, volume = Syy / 2 - top, mp.log((hi - lo) * (high - low))
         return energy + volume - log_z, abs(energy) + abs(volume) + abs(log_z)
+
+
+def unknown_noise(x: Any, y: Any, slope: tuple[float, float], lowest: float, highest: float
+                  ) -> tuple[mp.mpf, mp.mpf, float]:
+    """F of a slope in a box with ln v uniform between two bounds, the sum of its absolute terms,
+    and the likeliest noise; error functions inside, quadrature over ln v outside."""
+    with mp.workdps(DIGITS):
+        sums = exact_sums([x, y])
+        half, (lo, hi) = mp.mpf(len(y)) / 2, map(mp.mpf, slope)
+        bounds = [mp.log(mp.mpf(v)) for v in (lowest, highest)]
+
+        def profile(u: mp.mpf) -> tuple[mp.mpf, mp.mpf]:
+            v = mp.exp(u)
+            top, mass = _normal_mass(sums[0][0] / v, sums[0][1] / v, lo, hi)
+            return top - sums[1][1] / (2 * v) - half * (mp.log(2 * mp.pi) + u), mass
+
+        level, log_z, mode = _log_concave(profile, *bounds)
+        terms = [half * (mp.log(2 * mp.pi) + mode), level, log_z, mp.log(hi - lo),
+                 mp.log(bounds[1] - bounds[0])]
+        F = -level - log_z + terms[3] + terms[4]
+        return F, mp.fsum(map(abs, terms)), float(mp.exp(mode / 2))
 
 
 def _normal_mass(curvature: mp.mpf, pull: mp.mpf, lo: mp.mpf, hi: mp.mpf) -> tuple[Any, Any]:
@@ -104,8 +125,8 @@ def _normal_mass(curvature: mp.mpf, pull: mp.mpf, lo: mp.mpf, hi: mp.mpf) -> tup
     return top, mp.log(mp.sqrt(mp.pi) / (2 * root) * part) + curvature * (mode - centre) ** 2 / 2
 
 
-def _log_concave(function: Any, lo: mp.mpf, hi: mp.mpf) -> tuple[mp.mpf, mp.mpf]:
-    """A level near the largest, and ln of the integral of exp(function - level)."""
+def _log_concave(function: Any, lo: mp.mpf, hi: mp.mpf) -> tuple[mp.mpf, mp.mpf, mp.mpf]:
+    """A level near the largest, ln of the integral of exp(function - level), and where it is."""
     def value(a: mp.mpf) -> mp.mpf:
         return mp.fsum(function(a))
 
@@ -137,7 +158,7 @@ def _log_concave(function: Any, lo: mp.mpf, hi: mp.mpf) -> tuple[mp.mpf, mp.mpf]
                 with mp.workdps(DIGITS):
                     u = value(a + half * (1 + node)) - level
                 integral += half * weight * mp.exp(u)
-    return level, mp.log(integral)
+    return level, mp.log(integral), mode
 
 
 def _nodes() -> tuple[list[mp.mpf], list[mp.mpf]]:

@@ -185,6 +185,7 @@ def test_imports_are_light() -> None:
         assert found == wanted
 
 
+@pytest.mark.long
 def test_a_whole_analysis_never_loads_scipy_stats() -> None:
     """Half a second of import that nothing here needs, through whatever other package."""
     code = ("import sys; from sampler import *\n"

@@ -117,6 +117,7 @@ def test_a_name_of_two_columns_is_no_name(
     assert main([*argv, "--x", "1", "--y", "2", "--sigma", "3", "--sweeps", "9"]) in (0, 1)
 
 
+@pytest.mark.long
 def test_priors_on_positive_values_pass(capsys: Capture, tmp_path: Path) -> None:
     for number, prior in enumerate(("LogUniform(0.1,9)", "Gamma(2,3)", "Normal(1,1,lo=0.01)",
                                     "0.5")):
@@ -245,7 +246,7 @@ def test_tables_agree_with_the_saved_runs(small: Path) -> None:
     assert sum(row["probability"] for row in record["models"]) == pytest.approx(1.0)
     lines = [line.split(",") for line in (small / "table.csv").read_text().splitlines()]
     assert lines[0][:4] == ["model", "parameter", "mean", "sd"]
-    assert lines[0][4:] == ["low68", "high68", "low95", "high95", "ess"]
+    assert lines[0][4:] == ["low68", "high68", "low95", "high95", "ess", "rhat"]
     rate = next(row for row in lines if row[:2] == ["K=1", "component1_rate"])
     draws = runs[1].draws[..., runs[1].posterior.names.index("component1_rate")]
     expected = [draws.mean(), draws.std(), *np.quantile(draws, [0.16, 0.84, 0.025, 0.975])]
@@ -254,10 +255,12 @@ def test_tables_agree_with_the_saved_runs(small: Path) -> None:
 
 def test_every_promised_file_is_there_and_no_other(small: Path) -> None:
     names = {path.name for path in small.iterdir()}
-    promised = {"K0.npz", "K1.npz", "K2.npz", "table.json", "table.csv", "choice.png",
-                "choice.pdf", "fit_K1.png", "fit_K1.pdf", "ladder_K1.png", "ladder_K1.pdf"}
+    promised = {"K0.npz", "K1.npz", "K2.npz", "report.html", "table.json", "table.csv",
+                "models.csv", "choice.png", "choice.pdf", "fit_K1.png", "fit_K1.pdf", "fit_K1.csv",
+                "ladder_K1.png", "ladder_K1.pdf"}
     assert promised <= names
-    assert names - promised <= {"fit_K2.png", "fit_K2.pdf"}       # if K = 2 is not excluded
+    # If K = 2 is not excluded:
+    assert names - promised <= {"fit_K2.png", "fit_K2.pdf", "fit_K2.csv"}
     assert (small / "fit_K1.png").read_bytes()[:4] == b"\x89PNG"
     assert (small / "fit_K1.pdf").read_bytes()[:5] == b"%PDF-"
 

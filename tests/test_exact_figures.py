@@ -8,9 +8,7 @@ p-values here are asked to be above 1e-4 where the law is right (false alarm 1e-
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from importlib import import_module
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,25 +28,9 @@ from experiments import (
 )
 from experiments.claims import Claim, farthest, kolmogorov
 
-EXACT = ("law_of_the_choice", "estimated_noise", "posterior_of_the_line", "integration",
-         "criteria_biases", "learning_coefficient", "straight_line", "design_by_simulation")
-
 
 def failed(claims: Iterable[Claim]) -> list[str]:
     return [claim.claim for claim in claims if claim.holds is False]
-
-
-@pytest.mark.parametrize("name", EXACT)
-def test_a_quick_run_is_wired(name: str, tmp_path: Path) -> None:
-    """Compute, store, load, judge and draw; nothing is concluded from so few data sets."""
-    module = import_module(f"experiments.{name}")
-    results.save(name, module.compute(module.QUICK), tmp_path)
-    stored = results.load(name, tmp_path)
-    full = results.load(name)
-    assert vars(stored).keys() == vars(full).keys()
-    assert len(module.check(stored)) >= len(module.check(full)) - 2
-    for stem, figure in module.draw(stored).items():
-        figure.savefig(tmp_path / f"{stem}.png", dpi=40)
 
 
 # --- the law of the choice -----------------------------------------------------------------------

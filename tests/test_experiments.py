@@ -185,6 +185,7 @@ def test_quick_runs_everything_and_judges_nothing(
         assert (tmp_path / name).stat().st_size > 500
 
 
+@pytest.mark.long
 def test_a_failed_claim_is_exit_code_1_and_is_not_written(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]) -> None:

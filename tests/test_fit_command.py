@@ -295,6 +295,7 @@ def test_a_prior_bound_that_matters_is_said_under_the_verdict(
                for line in lines[verdict + 1:table])
 
 
+@pytest.mark.long
 def test_two_fits_never_share_a_folder(tmp_path: Path,
                                        capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"

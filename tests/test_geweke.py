@@ -27,6 +27,7 @@ def records() -> dict[str, list[Any]]:
     return {p: [geweke.joint_run(p, 1, SIZE)] for p in geweke.campaigns()[0].problems}
 
 
+@pytest.mark.long
 def test_the_kernel_keeps_the_joint_law_and_broken_ones_do_not(
         records: dict[str, list[Any]]) -> None:
     """Five models, twenty moments each; each planted defect moves one by four errors or more."""

@@ -54,19 +54,21 @@ def honest(z: np.ndarray) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.long
 def test_error_bars_are_right(campaign: dict, name: str) -> None:
     off, error = campaign[name]
     assert honest(normal_score(off / error, 7))
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.long
 def test_broken_twin_draws_taken_as_independent(campaign: dict, name: str) -> None:
     """Draws counted as independent although their time is 3 would claim so little."""
     off, error = campaign[name]
     assert not honest(normal_score(off / (error / math.sqrt(3.0)), 7))
 
 
-def test_broken_twins_of_the_values(campaign: dict) -> None:
+def test_broken_twins_of_the_values() -> None:
     """The variance forgotten in WAIC, WBIC at beta = 1: many errors away."""
     c = criteria(conjugate_run(LINE, BETAS, 2000, 0))
     exact = truth()
@@ -76,7 +78,7 @@ def test_broken_twins_of_the_values(campaign: dict) -> None:
     assert not within(cold, exact["wbic"], c.wbic_error)
 
 
-def test_the_largest_likelihood_is_found(campaign: dict) -> None:
+def test_the_largest_likelihood_is_found() -> None:
     c = criteria(conjugate_run(LINE, BETAS, 400, 0))
     assert abs(c.bic - truth()["bic"]) < 1e-6 and abs(c.aic - truth()["aic"]) < 1e-6
 

@@ -193,6 +193,7 @@ def test_one_process_makes_the_calls() -> None:
     assert dict(os.environ) == before
 
 
+@pytest.mark.long
 def test_ours_gives_both_estimates() -> None:
     """One chain of 500: the bridge within 0.5 nats of the long runs (its rms error there is below
     0.07: 7 sigma), BAR beside it with a larger error."""

@@ -16,7 +16,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from theory import box, evidence, noise
+from theory import box, evidence, noise, walls
 from theory.box import BoxLine
 from theory.errors import DomainError, PrecisionWarning, ValidityWarning
 from theory.evidence import LinearRegression
@@ -265,6 +265,73 @@ def test_noise_between_bounds_far_from_its_estimate(low: float, high: float) -> 
         total = float(0.1 * np.tile(weights, 2) @ np.exp(F.min() - F))
         twin = F.min() - math.log(total) + math.log(math.log(high / low))
         assert abs(twin - wanted) > 1e-10
+
+
+def worst_unknown_noise(seed: int, count: int, most: float) -> float:
+    """Largest error in units of the bound: bounds of the noise up to 10,000 times off the noise
+    that there is, walls up to 30 posterior widths from the estimate or far outside all data."""
+    g, worst = np.random.default_rng(seed), 0.0
+    for x, y, s, slope, _, _ in boxes(seed, count, most):
+        centre = s**2 * 10 ** g.uniform(-4, 4)
+        bounds = centre * 10 ** -g.uniform(0, 6), centre * 10 ** g.uniform(0.01, 6)
+        F, terms, sd = exact.unknown_noise(x, y, slope, *bounds)
+        found = quiet(noise.log_uniform_with_walls, BoxLine(x, y, s, slope), *bounds)
+        worst = max(worst, off(found, F) / bound(terms, y, sd))
+    return worst
+
+
+def test_unknown_noise_between_walls_keeps_its_digits() -> None:
+    """8 slopes in boxes."""
+    assert worst_unknown_noise(33, 8, 2.7) < 1.0
+
+
+@pytest.mark.slow
+def test_unknown_noise_between_walls_keeps_its_digits_everywhere() -> None:
+    """300 slopes in boxes of up to 10,000 points."""
+    assert worst_unknown_noise(34, 300, 4.0) < 1.0
+
+
+def test_integrals_at_many_temperatures_are_those_at_one() -> None:
+    """60 lines in boxes, 8 temperatures each: error functions against the quadrature over both
+    parameters that <U> and C come from.  Broken twin: the walls a thousandth off."""
+    caught = 0
+    for x, y, s, slope, offset, beta in boxes(35, 60, 2.0):
+        line = BoxLine(x, y, s, slope, offset)
+        betas = beta * np.geomspace(1e-4, 1e4, 8)
+        wanted = np.array([walls.moments(line.ground, b)[0] for b in betas])
+        found = walls.log_integrals(line.ground, betas)
+        # Far outside its box the energy that both leave out is large.
+        size = 1.0 + np.abs(wanted) + 1e-3 * betas * line.ground.least
+        assert np.max(np.abs(found - wanted) / size) < 1e-12
+        (lo, hi), step = slope, 1e-3 * (slope[1] - slope[0])
+        twin = BoxLine(x, y, s, (lo - step, hi + step), offset)
+        caught += np.max(np.abs(walls.log_integrals(twin.ground, betas) - wanted) / size) > 1e-12
+    assert caught > 40
+
+
+def test_noise_whose_posterior_is_at_a_bound() -> None:
+    """Two points and two parameters, 200 points and two: F falls by thousands of nats within one
+    e-fold of ln v.  By the quadrature over both parameters, in panels that halve towards the upper
+    bound; broken twin: panels of equal length."""
+    for N, box_of_offset in ((2, (5.0, 6.0)), (200, (-0.1, 0.1))):
+        x = np.linspace(-1.0, 1.0, N)
+        y = 0.3 * x + np.sin(np.arange(N))
+        line = BoxLine(x, y, 0.5, (-1.0, 1.0), box_of_offset)
+        high = 1e-3
+        ends = math.log(high) - 2.0 ** -np.arange(0.0, 20.0)
+        found = []
+        for edges in (np.append(ends, math.log(high)), np.linspace(ends[0], math.log(high), 5)):
+            nodes, weights = np.polynomial.legendre.leggauss(16)
+            half = 0.5 * np.diff(edges)[:, None]
+            u = (edges[:-1, None] + half * (nodes + 1.0)).ravel()
+            F = np.array([0.5 * N * (math.log(2 * math.pi) + v) + b * line.ground.least
+                          + sum(math.log(hi - lo) for lo, hi in line.boxes)
+                          - walls.moments(line.ground, b)[0]
+                          for v, b in ((v, 0.25 * math.exp(-v)) for v in u)])
+            total = float((half * weights).ravel() @ np.exp(F.min() - F))
+            found.append(F.min() - math.log(total) + math.log(math.log(high / 1e-9)))
+        assert noise.log_uniform_with_walls(line, 1e-9, high) == pytest.approx(found[0], rel=1e-13)
+        assert abs(found[1] - found[0]) > 1e-3
 
 
 # --- what is said ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 import sympy as sp
 from scipy import integrate, optimize, stats
 
-from theory import box, choice, criteria, evidence, joint, noise, singular, targets
+from theory import box, choice, criteria, evidence, joint, noise, quadratic, singular, targets
 from theory.box import BoxLine
 from theory.choice import Question
 from theory.errors import DomainError, ValidityWarning
@@ -415,6 +415,39 @@ def test_stretch_acceptance_by_simulation(d: int, A: float) -> None:
     log_ratio = (d - 1) * np.log(z) + 0.5 * (x**2).sum(1) - 0.5 * (new**2).sum(1)
     accept = np.minimum(1, np.exp(np.minimum(log_ratio, 0)))
     assert agrees(accept, A, targets.stretch_acceptance(d + 1))
+
+
+@pytest.mark.parametrize("d", [1, 3, 8, 40])
+def test_stretch_acceptance_as_a_quadratic_form(d: int) -> None:
+    """Given z, the log ratio is a constant less a quadratic form of 2d normal numbers, d of either
+    eigenvalue: its law by the contour of `theory.quadratic`, to 1e-9.  One dimension: arc tangents.
+    Broken twin: d of one eigenvalue, d - 1 of the other."""
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    total = np.zeros(2)
+    ends, arcs = (math.sqrt(0.5), 1.0, math.sqrt(2.0)), 0.0
+    roots = sp.lambdify("z", targets.derivation().stretch_roots)
+    for low, high in pairwise(ends):
+        for q, w in zip(low + 0.5 * (high - low) * (nodes + 1), weights, strict=True):
+            z, share = q * q, 0.5 * (high - low) * w / (ends[2] - ends[0])
+            one, two = (float(v) for v in np.ravel(roots(z)))
+            limit = (d - 1) * math.log(z)
+            total += [2 * share * float(quadratic.cumulative(quadratic.Quadratic(
+                0.0, [one] * d + [two] * k, [0.0] * (d + k)), limit)) for k in (d, d + 1)]
+            arcs += 4 * share / math.pi * math.atan(math.sqrt(-min(one, two) / max(one, two)))
+    found = targets.stretch_acceptance(d)
+    assert found == pytest.approx(total[0], abs=2e-9)
+    assert abs(found - total[1]) > 1e-4
+    if d == 1:
+        assert found == pytest.approx(arcs, abs=1e-13)
+
+
+def test_stretch_acceptance_of_many_dimensions() -> None:
+    """The log ratio becomes normal with variance v = 3 d (z - 1)^2 and mean -v/2, accepted
+    erfc(sqrt(v/8)) of the times: 4 / sqrt(3 pi d) over z, and a share of order 1/d more."""
+    first = [d * (targets.stretch_acceptance(d) * math.sqrt(3 * math.pi * d) / 4 - 1)
+             for d in (10_000, 1_000_000)]
+    assert first[0] == pytest.approx(first[1], rel=1e-2)
+    assert 0.1 < first[0] < 1.0
 
 
 def test_information_and_volume_of_nested_sampling() -> None:

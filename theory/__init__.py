@@ -9,7 +9,8 @@ energy on a rung), `targets` (what a sampler must show: acceptance rates, inform
 `choice` stands on `mesoscopic` (the few numbers a data set is worth) and `choice_variants` (walls,
 estimated noise), `joint` on `quadratic` (the law of a difference of free energies over data sets);
 `joint_box` keeps the walls; `box` stands on `walls`.  `derivations` typesets what sympy derived;
-`rounding` says what float64 keeps, `stacked` is how a posterior keeps it.
+`rounding` says what float64 keeps, `stacked` is how a posterior keeps it; `nodes` are those of
+quadratures.
 
 `cases` are named problems with exact answers, for any sampler; `judge` scores one run on a case,
 `judge_many` the runs of many seeds.

@@ -28,8 +28,9 @@ from theory.errors import (
     squarable,
     two_rungs,
 )
+from theory.nodes import legendre
 from theory.rounding import condition, error_bound, residual, tell
-from theory.walls import Valley, moments, valley
+from theory.walls import Valley, log_integrals, moments, valley
 from theory.walls import acceptance as acceptance_between_walls
 
 Array = NDArray[np.float64]
@@ -197,8 +198,8 @@ def free_energy(line: BoxLine) -> float:
     -------
     float
     """
-    constant = np.log(line.noises * math.sqrt(2 * math.pi)).sum()
-    return _moments(line, 1.0, "free_energy")[0] + float(constant)
+    constant = np.log(line.noises * math.sqrt(2 * math.pi))
+    return _reduced(line, 1.0, "free_energy", float(np.abs(constant).sum())) + float(constant.sum())
 
 
 def reduced_free_energy(line: BoxLine, beta: float = 1.0) -> float:
@@ -221,7 +222,7 @@ def reduced_free_energy(line: BoxLine, beta: float = 1.0) -> float:
     ...     * math.erf(math.sqrt(0.5))), 12)
     True
     """
-    return _moments(line, positive_number("beta", beta, zero=True), "reduced_free_energy")[0]
+    return _reduced(line, positive_number("beta", beta, zero=True), "reduced_free_energy")
 
 
 def mean_energy(line: BoxLine, beta: float = 1.0) -> float:
@@ -237,7 +238,7 @@ def mean_energy(line: BoxLine, beta: float = 1.0) -> float:
     -------
     float
     """
-    return _moments(line, positive_number("beta", beta, zero=True))[1]
+    return _moments(line, positive_number("beta", beta, zero=True))[0]
 
 
 def heat_capacity(line: BoxLine, beta: float = 1.0) -> float:
@@ -254,7 +255,7 @@ def heat_capacity(line: BoxLine, beta: float = 1.0) -> float:
     float
     """
     b = positive_number("beta", beta, zero=True)
-    return b**2 * _moments(line, b)[2]
+    return b**2 * _moments(line, b)[1]
 
 
 def information(line: BoxLine, beta: float = 1.0) -> float:
@@ -282,7 +283,7 @@ def information(line: BoxLine, beta: float = 1.0) -> float:
     if found > 1e-3:
         return found
     # dH / d beta = beta Var U: nearly the prior, H is a small difference, this integral is not.
-    nodes, weights = np.polynomial.legendre.leggauss(8)
+    nodes, weights = legendre(8)
     rungs = 0.5 * b * (nodes + 1.0)
     return float(0.5 * b * weights @ [rung * moments(line.ground, rung)[2] for rung in rungs])
 
@@ -386,16 +387,21 @@ def acceptance(line: BoxLine, beta1: float, beta2: float) -> float:
     return acceptance_between_walls(line.ground.slope, *two_rungs(beta1, beta2))
 
 
-def _moments(line: BoxLine, beta: float, function: str = "") -> tuple[float, float, float]:
-    """F~, <U> and Var U; the closed form of `derivation` loses all its digits where a box is
-    small, or far from the estimate, in units of the posterior, and `theory.walls` does not."""
-    log_integral, mean, variance = moments(line.ground, beta)
-    log_volume = sum(math.log(hi - lo) for lo, hi in line.boxes)
-    lowest = beta * line.ground.least
-    if function:
-        constant = float(np.abs(np.log(line.noises * math.sqrt(2 * math.pi))).sum())
-        terms = abs(lowest) + abs(log_volume) + abs(log_integral)
-        tell(function, error_bound(terms + (constant if function == "free_energy" else 0.0),
-                                   float(np.max(np.abs(line.y) / line.noises)),
-                                   condition(line.design / line.noises[:, None])), level=4)
-    return lowest + log_volume - log_integral, line.ground.least + mean, variance
+def _reduced(line: BoxLine, beta: float, function: str, constant: float = 0.0) -> float:
+    """F~; the closed form of `derivation` loses all its digits where a box is small, or far from
+    the estimate, in units of the posterior, and `theory.walls` does not."""
+    if beta == 0.0:
+        return 0.0
+    log_integral = float(log_integrals(line.ground, np.array([beta]))[0])
+    terms = (beta * line.ground.least, sum(math.log(hi - lo) for lo, hi in line.boxes),
+             -log_integral)
+    tell(function, error_bound(sum(map(abs, terms)) + constant,
+                               float(np.max(np.abs(line.y) / line.noises)),
+                               condition(line.design / line.noises[:, None])), level=4)
+    return sum(terms)
+
+
+def _moments(line: BoxLine, beta: float) -> tuple[float, float]:
+    """<U> and Var U."""
+    _, mean, variance = moments(line.ground, beta)
+    return line.ground.least + mean, variance

@@ -26,6 +26,7 @@ from theory.choice_variants import cumulative_with_box as cumulative_with_box
 from theory.choice_variants import (
     cumulative_with_estimated_noise as cumulative_with_estimated_noise,
 )
+from theory.choice_variants import density_with_box as density_with_box
 from theory.choice_variants import density_with_estimated_noise as density_with_estimated_noise
 from theory.choice_variants import difference_with_box as difference_with_box
 from theory.choice_variants import estimated_room as estimated_room

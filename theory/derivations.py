@@ -7,6 +7,7 @@ expressions; here they are listed and typeset, in their order.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -39,15 +40,18 @@ def steps(source: str | ModuleType | Callable[[], Any]) -> dict[str, Any]:
     >>> list(steps("large_n"))
     ['expansion', 'remainder']
     """
+    found = _derivation(source)()
+    if not hasattr(found, "_asdict"):
+        raise DomainError("source", repr(source), "a function that returns named steps")
+    return dict(found._asdict())
+
+
+def _derivation(source: str | ModuleType | Callable[[], Any]) -> Callable[[], Any]:
     if isinstance(source, str):
         if source not in MODULES:
             raise DomainError("source", repr(source), "one of " + ", ".join(MODULES))
         source = import_module(f"theory.{source}")
-    function = source.derivation if isinstance(source, ModuleType) else source
-    found = function()
-    if not hasattr(found, "_asdict"):
-        raise DomainError("source", repr(source), "a function that returns named steps")
-    return dict(found._asdict())
+    return source.derivation if isinstance(source, ModuleType) else source
 
 
 def latex(source: str | ModuleType | Callable[[], Any]) -> dict[str, str]:
@@ -67,6 +71,11 @@ def latex(source: str | ModuleType | Callable[[], Any]) -> dict[str, str]:
     >>> print(latex("noise")["stationary"])
     \\frac{RSS}{- K + N}
     """
+    return dict(_typeset(_derivation(source)))
+
+
+@cache
+def _typeset(derivation: Callable[[], Any]) -> dict[str, str]:
     import sympy as sp
 
-    return {name: sp.latex(step) for name, step in steps(source).items()}
+    return {name: sp.latex(step) for name, step in steps(derivation).items()}

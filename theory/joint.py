@@ -288,11 +288,12 @@ def integrated(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def law_of_difference(truths: Sequence[Estimate], volume: float,
-                      shared: Sequence[int] | None = None) -> Quadratic:
+                      shared: Sequence[int] | None = None, *,
+                      boxes: Sequence[tuple[float, float]] | None = None) -> Quadratic:
     """The law of `difference` over data sets: half a noncentral chi-square, plus a constant.
 
-    (M - 1) d degrees of freedom; the noncentrality is the misfit of the true parameters.  Only the
-    volume of the box is known here: where a wall is within reach of a truth,
+    (M - 1) d degrees of freedom; the noncentrality is the misfit of the true parameters.  A volume
+    does not say where the walls are: with ``boxes`` one within reach of a truth is said;
     `theory.joint_box.cumulative_with_box` keeps it (two sets, one parameter).
 
     Parameters
@@ -301,6 +302,8 @@ def law_of_difference(truths: Sequence[Estimate], volume: float,
         The *true* parameters of each set, and the covariance that its estimate will have.
     volume, shared
         As in `difference`.
+    boxes : sequence of (lo, hi), optional
+        Of the shared parameters in their order, the product of whose widths is the volume.
 
     Returns
     -------
@@ -310,12 +313,14 @@ def law_of_difference(truths: Sequence[Estimate], volume: float,
     Raises
     ------
     DomainError
-        As `difference`.
+        As `difference`; or boxes that do not have the volume, or not one for each parameter.
 
     Warns
     -----
     ValidityWarning
-        If the box is less than eight standard deviations of an estimate wide.
+        If the box is less than eight standard deviations of an estimate wide, or a wall of
+        ``boxes`` less than seven from a truth: three that an estimate may be off, and four that its
+        likelihood needs.
     PrecisionWarning
         Where rounding, of the estimates and covariances as they are stored or on the way, may move
         it by more than 1e-6 nats.
@@ -333,7 +338,24 @@ def law_of_difference(truths: Sequence[Estimate], volume: float,
     log_v = math.log(positive_number("volume", volume))
     sets = _blocks(truths, shared)
     _wide("law_of_difference", sets, log_v)
+    if boxes is not None:
+        _walls(sets, log_v, finite("boxes", boxes, 2))
     return _law("law_of_difference", sets, log_v)
+
+
+def _walls(sets: _Sets, log_volume: float, boxes: Array) -> None:
+    """Warn where a wall is within reach of a truth."""
+    d = sets.values.shape[1]
+    widths = boxes[:, 1] - boxes[:, 0] if boxes.shape == (d, 2) else np.zeros(1)
+    if not (np.all(widths > 0.0) and abs(float(np.sum(np.log(widths))) - log_volume) < 1e-9):
+        raise DomainError("boxes", str(boxes.tolist()), f"{d} of (lo, hi) with lo < hi that have "
+                          "the volume together")
+    sds = np.linalg.norm(np.linalg.inv(sets.roots), axis=2)
+    room = float(np.min(np.minimum(boxes[:, 1] - sets.values, sets.values - boxes[:, 0]) / sds))
+    if room < 7.0:
+        warnings.warn(f"law_of_difference: a wall is {room:.1f} standard deviations from a truth "
+                      "and counts; theory.joint_box.cumulative_with_box keeps it (two sets, one "
+                      "parameter)", ValidityWarning, stacklevel=3)
 
 
 def _law(function: str, sets: _Sets, log_volume: float) -> Quadratic:

@@ -27,6 +27,8 @@ from numpy.typing import ArrayLike, NDArray
 from theory.box import BoxLine, free_energy
 from theory.errors import DomainError, finite, squarable
 from theory.joint import Estimate
+from theory.nodes import legendre
+from theory.walls import mass
 
 Array = NDArray[np.float64]
 
@@ -191,29 +193,28 @@ class _Pair(NamedTuple):
         """Both, from their weighted mean and their difference."""
         return J + D * self.sd[0] ** 2, J - D * self.sd[1] ** 2
 
+    def by_shares(self, J: Array, D: Array) -> Array:
+        """F_int - F_sep by the shares of three normal laws in the box."""
+        (one, two), (s1, s2) = self.estimates(J, D), self.sd
+        return np.asarray(
+            0.5 * D * D + 0.5 * math.log(2 * math.pi) - math.log(2 * self.half)
+            + _log_share(one, s1, self.half) + _log_share(two, s2, self.half)
+            - _log_share(J, s1 * s2, self.half))
+
     def difference(self, J: Array, D: Array) -> Array:
         """F_int - F_sep."""
-        one, two = self.estimates(J, D)
-        inner = float(np.prod(self.sd))
-        found = (0.5 * D * D + 0.5 * math.log(2 * math.pi) - math.log(2 * self.half)
-                 + _log_share(one, self.sd[0], self.half) + _log_share(two, self.sd[1], self.half)
-                 - _log_share(J, inner, self.half))
         if 2 * self.half > self.sd.max():
-            return np.asarray(found)
+            return self.by_shares(J, D)
         # In a box smaller than the broader likelihood those terms cancel.  What is left is how much
         # larger it is, on average, where the other set puts the parameter than in the whole box.
-        (broad, s_broad), (sharp, s_sharp) = (
-            ((one, self.sd[0]), (two, self.sd[1])) if self.sd[0] > self.sd[1] else
-            ((two, self.sd[1]), (one, self.sd[0])))
-        nodes, weights = _nodes()
-        theta, p = _posterior(sharp, s_sharp, self.half)
-        pull = broad[..., None] / s_broad**2
-        here, everywhere = (np.expm1(np.clip(pull * t - 0.5 * (t / s_broad) ** 2, -30.0, 30.0))
-                            for t in (theta, self.half * nodes))
-        whole = everywhere @ weights
-        near = np.abs(pull[..., 0]) * self.half < 20.0
-        gain = np.where(near, (np.sum(p * here, axis=-1) - whole) / (1.0 + whole), 0.0)
-        return np.where(near, -np.log1p(gain), found)
+        broad, sharp = sorted(zip(self.estimates(J, D), self.sd, strict=True), key=lambda p: -p[1])
+        near = np.abs(broad[0]) * self.half < 20.0 * broad[1] ** 2
+        found = np.empty(J.shape)
+        found[near] = -np.log1p(_gain((broad[0][near], broad[1]), (sharp[0][near], sharp[1]),
+                                      self.half))
+        if not np.all(near):
+            found[~near] = self.by_shares(J[~near], D[~near])
+        return found
 
     def apart(self, J: Array, D: Array) -> Array:
         """Posterior mean of the first set minus that of the second: the slope in D."""
@@ -221,16 +222,15 @@ class _Pair(NamedTuple):
             self.estimates(J, D), self.sd, strict=True))))
 
 
-@cache
-def _nodes() -> tuple[Array, Array]:
+def _nodes(count: int = 24) -> tuple[Array, Array]:
     """Gauss-Legendre on [-1, 1], weights of an average."""
-    nodes, weights = np.polynomial.legendre.leggauss(64)
+    nodes, weights = legendre(count)
     return nodes, 0.5 * weights
 
 
 def _posterior(m: Array, s: float, half: float) -> tuple[Array, Array]:
     """Nodes and probabilities of N(m, s^2) cut to the box, where it counts."""
-    nodes, weights = _nodes()
+    nodes, weights = _nodes(24 if 2 * half < s else 40)
     mode = np.clip(m, -half, half)
     slope = np.abs(m - mode) / s**2
     reach = 72.0 / (slope + np.sqrt(slope**2 + 72.0 / s**2))          # down by exp(-36)
@@ -239,6 +239,29 @@ def _posterior(m: Array, s: float, half: float) -> tuple[Array, Array]:
     fall = (t - mode[..., None]) * (t + (mode - 2 * m)[..., None]) / (2 * s**2)
     p = np.exp(-fall) * weights
     return t, p / p.sum(axis=-1, keepdims=True)
+
+
+def _gain(broad: tuple[Array, float], sharp: tuple[Array, float], half: float) -> Array:
+    """The mean of the broader likelihood under the other's posterior over that in the box, less
+    one; both likelihoods as (estimate, standard deviation)."""
+    def growth(likelihood: tuple[Array, float], t: Array) -> Array:
+        """Over its value in the middle of the box, less one."""
+        m, s = likelihood
+        return np.asarray(np.expm1(t * (m[:, None] - 0.5 * t) / s**2))
+
+    nodes, weights = _nodes()
+    everywhere = growth(broad, half * nodes)
+    whole = everywhere @ weights
+    m, s = sharp
+    if 2 * half < s and np.all(np.abs(m) * half < 20.0 * s**2):
+        # Nearly even, too: a covariance over the box, whose leading terms are gone.
+        other = growth(sharp, half * nodes)
+        mean = (other @ weights)[:, None]
+        more = ((everywhere - whole[:, None]) * (other - mean) / (1.0 + mean)) @ weights
+    else:
+        theta, p = _posterior(m, s, half)
+        more = np.sum(p * growth(broad, theta), axis=-1) - whole
+    return np.asarray(more / (1.0 + whole))
 
 
 def _edges(m: Array, s: float, half: float) -> tuple[Array, Array]:
@@ -251,22 +274,18 @@ def _log_share(m: Array, s: float, half: float) -> Array:
     """ln of the share of N(m, s^2) in the box."""
     from scipy.special import log_ndtr
 
-    near, far = _edges(m, s, half)
     if 2 * half / s > 0.5:
+        near, far = _edges(m, s, half)
         top = log_ndtr(-near)
         return np.asarray(top + np.log(-np.expm1(log_ndtr(-far) - top)))
-    nodes, weights = _nodes()
-    # A narrow strip: exp(-t^2 / 2) about its nearer wall.
-    width = 2 * half / s
-    t = 0.5 * width * (nodes + 1.0)
-    average = np.exp(-t * (near[..., None] + 0.5 * t)) @ weights
-    return np.asarray(np.log(average) + math.log(width / math.sqrt(2 * math.pi)) - 0.5 * near**2)
+    inside, at = mass(1.0 / (s * math.sqrt(2.0)), m, -half, half)
+    return np.asarray(np.log(inside / (s * math.sqrt(2 * math.pi))) - 0.5 * ((m - at) / s) ** 2)
 
 
 def _mean(m: Array, s: float, half: float) -> Array:
     """Mean of N(m, s^2) cut to the box."""
-    near, far = _edges(m, s, half)
     if 2 * half / s > 0.5:
+        near, far = _edges(m, s, half)
         log_share = _log_share(m, s, half)
         pull = (np.exp(-0.5 * near**2 - log_share) - np.exp(-0.5 * far**2 - log_share)
                 ) / math.sqrt(2 * math.pi)
@@ -280,19 +299,19 @@ def _below(pair: _Pair, level: float) -> float:
     inner = float(np.prod(pair.sd))
     J0 = float(pair.at @ pair.sd[::-1] ** 2)
     walls = [w + k * s for w in (-pair.half, pair.half) for s in (inner, *pair.sd)
-             for k in (-4.0, -1.0, 0.0, 1.0, 4.0)]
+             for k in (-4.0, -1.0, 1.0, 4.0)]
     # In a small box the interval of D nearly closes, or closes, about the middle.
-    walls += [f * pair.half for f in (-3.0, -0.3, 0.0, 0.3, 3.0)]
-    reach = 9.0 * inner
-    cuts = np.unique(np.clip([J0 - reach, *walls, J0 + reach, *np.linspace(
-        J0 - reach, J0 + reach, 37)], J0 - reach, J0 + reach))
+    walls += [f * s for s in (inner, pair.half) for f in (-3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 3.0)]
+    reach = 8.0 * inner
+    cuts = np.unique(np.clip([*walls, *np.linspace(J0 - reach, J0 + reach, 9)],
+                             J0 - reach, J0 + reach))
     cuts = np.union1d(cuts, _turns(pair, level, cuts))
     # Smooth steps from cut to cut: where the interval of D opens, like a square root, it is smooth
     # in the step.
-    nodes, weights = np.polynomial.legendre.leggauss(16)
+    nodes, weights = _nodes(16)
     t, width = 0.5 * (nodes + 1.0), np.diff(cuts)[:, None]
     J = (cuts[:-1, None] + width * t * t * (3 - 2 * t)).ravel()
-    dJ = (width * 0.5 * weights * 6 * t * (1 - t)).ravel()
+    dJ = (width * weights * 6 * t * (1 - t)).ravel()
     z = (J - J0) / inner
     chance = _interval(pair, level, J)
     total = dJ @ (chance * np.exp(-0.5 * z * z)) / (inner * math.sqrt(2 * math.pi))
@@ -301,24 +320,24 @@ def _below(pair: _Pair, level: float) -> float:
 
 def _turns(pair: _Pair, level: float, cuts: Array) -> Array:
     """Where between the cuts the least difference passes the level."""
-    J = np.concatenate([*(np.linspace(a, b, 9)[:-1] for a, b in pairwise(cuts)), cuts[-1:]])
+    J = np.concatenate([*(np.linspace(a, b, 5)[:-1] for a, b in pairwise(cuts)), cuts[-1:]])
 
-    def above(J: Array) -> Any:
-        return pair.difference(J, _lowest(pair, J)) > level
+    def above(J: Array) -> Array:
+        return pair.difference(J, _lowest(pair, J)) - level
 
-    sign = above(J)
+    sign = above(J) > 0.0
     k = np.flatnonzero(sign[1:] != sign[:-1])
-    low, high, first = J[k], J[k + 1], sign[k]
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        same = above(middle) == first
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return np.asarray(0.5 * (low + high))
+    return _root(lambda J: np.where(sign[k], -1.0, 1.0) * above(J), J[k], J[k + 1], 1e-10)
 
 
 def _lowest(pair: _Pair, J: Array) -> Array:
     """The D of the least difference: there both posteriors have the same mean."""
-    return _bisect(lambda D: pair.apart(J, D) > 0.0, np.full(J.shape, -1.0), np.ones(J.shape))
+    low, high = np.full(J.shape, -1.0), np.ones(J.shape)
+    while np.any(early := pair.apart(J, low) > 0.0):
+        low, high = np.where(early, 2.0 * low, low), np.where(early, low, high)
+    while np.any(late := pair.apart(J, high) < 0.0):
+        low, high = np.where(late, high, low), np.where(late, 2.0 * high, high)
+    return _root(lambda D: pair.apart(J, D), low, high, 1e-12)
 
 
 def _interval(pair: _Pair, level: float, J: Array) -> Array:
@@ -326,29 +345,39 @@ def _interval(pair: _Pair, level: float, J: Array) -> Array:
     from scipy.special import ndtr
 
     D0 = pair.at[0] - pair.at[1]
-    lowest = _lowest(pair, J)
-    inside = pair.difference(J, lowest) <= level
-    # 40 standard deviations of D away nothing is left.
-    ends = [np.clip(lowest + side * _bisect(
-        lambda r, side=side: pair.difference(J, lowest + side * r) > level,
-        np.zeros(J.shape), np.ones(J.shape), 80.0 + np.abs(lowest - D0)), D0 - 40, D0 + 40)
-        for side in (-1.0, 1.0)]
-    return np.where(inside, ndtr(ends[1] - D0) - ndtr(ends[0] - D0), 0.0)
+    low, high = (_end(pair, level, J, side) - D0 for side in (-1.0, 1.0))
+    return np.where(low < high, ndtr(high) - ndtr(low), 0.0)
 
 
-def _bisect(above: Any, low: Array, high: Array, end: Any = math.inf) -> Array:
-    """Where a condition that holds from some point on begins, at most at ``end``."""
-    while True:
-        short = ~above(high) & (high < end)
-        if not np.any(short):
+def _end(pair: _Pair, level: float, J: Array, side: float) -> Array:
+    """The D at which the difference, from 10 standard deviations away where nothing is left, falls
+    to the level; NaN where it does not.  It is convex: Newton's steps never pass that point, and
+    where they pass the least value there is none."""
+    D, todo = np.full(J.shape, pair.at[0] - pair.at[1] + 10.0 * side), np.arange(len(J))
+    while len(todo):
+        excess = pair.difference(J[todo], D[todo]) - level
+        slope = side * pair.apart(J[todo], D[todo])
+        D[todo[(excess > 0.0) & (slope <= 0.0)]] = math.nan
+        step = np.where((excess > 0.0) & (slope > 0.0), excess, 0.0) / np.where(
+            slope > 0.0, slope, 1.0)
+        D[todo] -= side * step
+        todo = todo[step > 1e-14 * np.maximum(np.abs(D[todo]), 0.1)]
+    return D
+
+
+def _root(function: Any, low: Array, high: Array, tolerance: float) -> Array:
+    """The root of a growing function between two points: regula falsi, Illinois."""
+    at_low, at_high, kept = function(low), function(high), np.zeros(low.shape)
+    for _ in range(100):
+        fall = at_high - at_low
+        x = high - (high - low) * at_high / np.where(fall > 0.0, fall, 1.0)
+        at = function(x)
+        # An end that stays twice counts half.
+        at_low, at_high = (
+            np.where(at < 0.0, at, np.where(kept < 0.0, 0.5 * at_low, at_low)),
+            np.where(at < 0.0, np.where(kept > 0.0, 0.5 * at_high, at_high), at))
+        low, high = np.where(at < 0.0, x, low), np.where(at < 0.0, high, x)
+        kept = np.where(at < 0.0, 1.0, -1.0)
+        if np.all((at == 0.0) | (high - low <= tolerance)):
             break
-        low, high = np.where(short, high, low), np.where(short, 2.0 * high, high)
-    while np.any(early := above(low) & (low < 0.0)):
-        low, high = np.where(early, 2.0 * low, low), np.where(early, low, high)
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        now = above(middle)
-        low, high = np.where(now, low, middle), np.where(now, middle, high)
-        if np.all(high - low <= 1e-15 * np.maximum(np.maximum(np.abs(low), np.abs(high)), 0.1)):
-            break
-    return 0.5 * (low + high)
+    return np.asarray(x)

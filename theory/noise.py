@@ -32,7 +32,9 @@ from theory.errors import (
     regression,
     whole,
 )
+from theory.nodes import legendre
 from theory.rounding import condition, error_bound, least_squares, residual, tell
+from theory.walls import log_integrals
 
 Array = NDArray[np.float64]
 
@@ -465,7 +467,7 @@ def log_uniform_with_walls(line: BoxLine, lowest: float, highest: float) -> floa
     """F with v uniform in ln v between two bounds, the walls of the boxes included.
 
     The average of exp(-F(v)) over ln v by quadrature, F(v) read off the temperature ladder of
-    `theory.box`: beta = s^2 / v.
+    `theory.box`, beta = s^2 / v, at all v together (`theory.walls.log_integrals`).
 
     Parameters
     ----------
@@ -484,42 +486,68 @@ def log_uniform_with_walls(line: BoxLine, lowest: float, highest: float) -> floa
     DomainError
         If the bounds are not positive and increasing, or the noise differs between points.
 
+    Warns
+    -----
+    PrecisionWarning
+        Where rounding may move it by more than 1e-6 nats.
+
     Examples
     --------
     >>> line = BoxLine([0, 1, 2, 3, 4, 6], [0.3, 1.1, 2.4, 2.7, 4.5, 6.2], 0.5, (-10, 10))
     >>> print(f"{log_uniform_with_walls(line, 1e-3, 1e3):.8f}")       # nothing near the walls
     8.48369631
     """
-    from theory.box import reduced_free_energy, wide_limit
-
-    lo, hi = (math.log(v) for v in _bounds(lowest, highest))
+    lo, hi = _bounds(lowest, highest)
     if np.ndim(line.noise):
         raise DomainError("line.noise", "different values", "one noise level for all points")
-    N, reference = len(line.y), 2 * math.log(line.noise)
+    N, least = len(line.y), 2.0 * line.noise**2 * line.ground.least         # least of the squares
+    v, left, right = _that_counts(N, len(line.boxes), least, lo, hi)
+    # In w, v exp(w) the variance, the density is about a gamma law of N degrees: smooth on the
+    # scale 1 / sqrt(N); walls come and go within a few e-folds.
+    panels = math.ceil((right - left) / min(12.0 / math.sqrt(N), 4.0))
+    edges = np.linspace(left, right, panels + 1)
+    nodes, weights = legendre(32)
+    half = 0.5 * np.diff(edges)[:, None]
+    w = (edges[:-1, None] + half * (nodes + 1.0)).ravel()
+    beta = line.noise**2 / v * np.exp(-w)
+    log_integral = -0.5 * sum(np.log(beta * h / (2 * math.pi)) for h in line.curvatures)
+    # Nine standard deviations from every wall they hold back 1e-18 of the posterior.
     room = min(min(high - value, value - low) / sd for (low, high), value, sd in zip(
         line.boxes, line.estimate, line.widths, strict=True))
+    near = room * np.sqrt(beta) < 9.0
+    log_integral[near] = log_integrals(line.ground, beta[near])
+    log_density = log_integral - _rise(w, N, least / v)
+    log_top = float(log_density.max())
+    total = float((half * weights).ravel() @ np.exp(log_density - log_top))
+    terms = (0.5 * N * math.log(2 * math.pi * v), 0.5 * least / v, -log_top, -math.log(total),
+             sum(math.log(high - low) for low, high in line.boxes), math.log(_log_ratio(hi, lo)))
+    tell("log_uniform_with_walls", error_bound(
+        sum(map(abs, terms)), float(np.max(np.abs(line.y))) / math.sqrt(v),
+        condition(line.design)))
+    return sum(terms)
 
-    def free(u: float) -> float:
-        beta = math.exp(reference - u)
-        # Nine standard deviations from every wall they hold back 1e-18 of the posterior.
-        known = wide_limit if room * math.sqrt(beta) > 9.0 else reduced_free_energy
-        return 0.5 * N * (math.log(2 * math.pi) + u) + known(line, beta)
 
-    # In ln v the density is about a gamma law of N degrees: smooth on the scale 1 / sqrt(N).
-    ends = np.linspace(lo, hi, 2 + math.ceil((hi - lo) * math.sqrt(N)))
-    coarse = np.array([free(u) for u in ends])
-    near = np.flatnonzero(coarse < coarse.min() + 40.0)
-    first, last = ends[max(near[0] - 1, 0)], ends[min(near[-1] + 1, len(ends) - 1)]
-    # No panel across which it falls by more than about e^8: at an end it may be far steeper.
-    steps = np.abs(np.diff(np.minimum(coarse, coarse.min() + 50.0))).sum()
-    panels = max(2, math.ceil((last - first) * math.sqrt(N) / 4), math.ceil(steps / 8.0))
-    nodes, weights = np.polynomial.legendre.leggauss(16)
-    edges = np.linspace(first, last, panels + 1)
-    half = 0.5 * np.diff(edges)[:, None]
-    values = np.array([free(u) for u in (edges[:-1, None] + half * (nodes + 1.0)).ravel()])
-    least = float(values.min())
-    total = float((half * weights).ravel() @ np.exp(least - values))
-    return least - math.log(total) + math.log(hi - lo)
+def _rise(w: Any, points: float, squares: float) -> Any:
+    """What N / 2 ln v + squares / 2v gains from w = 0 on, v growing by exp(w)."""
+    return 0.5 * (points * w + squares * np.expm1(-w))
+
+
+def _that_counts(points: int, parameters: int, least: float, lo: float, hi: float
+                 ) -> tuple[float, float, float]:
+    """A variance v and the range of ln of variances over it that hold all but e^-60 of the
+    posterior.
+
+    F is N/2 ln v + least / 2v less the logarithm of an integral over the box that grows with v,
+    but no faster than v^d (the energy is convex), d parameters.
+    """
+    v = min(max(least / points, lo), hi)
+    left = _halved(lambda w: -_rise(w, points, least / v), -_log_ratio(v, lo))
+    slowest = points - 2 * parameters
+    if slowest <= 0:
+        return v, left, _log_ratio(hi, v)
+    top = min(max(least / slowest, lo), hi)
+    right = _halved(lambda w: -_rise(w, slowest, least / top), _log_ratio(hi, top))
+    return v, left, _log_ratio(top, v) + right
 
 
 def _bounds(lowest: float, highest: float) -> tuple[float, float]:
@@ -553,7 +581,7 @@ def _log_gamma_between(a: float, half: float, lowest: float, highest: float) -> 
         return (a - mode) * w - mode * (np.expm1(w) - w)
 
     left, right = (_halved(exponent, _log_ratio(likeliest, v)) for v in (highest, lowest))
-    nodes, weights = np.polynomial.legendre.leggauss(32)
+    nodes, weights = legendre(32)
     edges = np.union1d(np.linspace(left, 0.0, 17), np.linspace(0.0, right, 17))
     steps = 0.5 * np.diff(edges)[:, None]
     w = edges[:-1, None] + steps * (nodes + 1.0)
@@ -562,7 +590,7 @@ def _log_gamma_between(a: float, half: float, lowest: float, highest: float) -> 
 
 
 def _halved(exponent: Callable[[Any], Any], end: float) -> float:
-    """The end nearest to 0 beyond which a concave exponent lies below -60, to a factor of two."""
-    while exponent(0.5 * end) < -60.0:
-        end *= 0.5
+    """The end nearest to 0 beyond which a concave exponent lies below -60, to a quarter."""
+    while exponent(0.8 * end) < -60.0:
+        end *= 0.8
     return end

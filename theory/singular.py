@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from theory.errors import DomainError, finite, positive, whole
+from theory.nodes import laguerre, legendre
 
 
 class Learning(NamedTuple):
@@ -171,9 +172,10 @@ def _complex_partition(c: Any, factors: int) -> Any:
     found = np.empty(c.shape, dtype=complex)
     if np.any(near):
         found[near] = _panelled(c[near], factors, 0)
-    far = c[~near]
-    if far.size:
-        found[~near] = _over_the_line(far, factors) - _beyond_one(far, factors)
+    found[~near] = _over_the_line(c[~near], factors)
+    # exp(-60) of it is below every digit.
+    both = ~near & (c.real < 60.0)
+    found[both] -= _beyond_one(c[both], factors)
     return found if c.ndim else complex(found)
 
 
@@ -194,7 +196,7 @@ def _over_the_line(c: Any, factors: int) -> Any:
 
 
 def _beyond_one(c: Any, factors: int) -> Any:
-    nodes, weights = np.polynomial.laguerre.laggauss(40)
+    nodes, weights = laguerre(40)
     s = 1.0 + nodes / c[..., None]
     values = (-0.5 * np.log(s)) ** (factors - 1) / np.sqrt(s)
     return np.exp(-c) / (2 * c * math.factorial(factors - 1)) * (values @ weights)
@@ -236,7 +238,7 @@ def _moments(sharpness: ArrayLike, factors: int, power: int) -> Any:
 
 
 def _panelled(c: Any, factors: int, power: int) -> Any:
-    nodes, weights = np.polynomial.legendre.leggauss(32)
+    nodes, weights = legendre(32)
     reach = 0.5 * math.log(max(float(np.abs(c).max(initial=1.0)), 1.0)) + 45.0 + 4.0 * factors
     edges = np.linspace(0.0, reach, 2 * math.ceil(reach))
     half = 0.5 * np.diff(edges)[:, None]

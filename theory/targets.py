@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from theory.box import BoxLine
 from theory.errors import DomainError, finite, positive, positive_number, whole
 from theory.evidence import LinearRegression
+from theory.nodes import legendre
 
 Array = NDArray[np.float64]
 
@@ -220,11 +220,6 @@ def leapfrog_acceptance(dimension: int, step: float, steps: int) -> float:
     return float(power_law(0.5 * d, max(s**2, 1.0)))
 
 
-@cache
-def _nodes(count: int) -> tuple[Array, Array]:
-    return np.polynomial.legendre.leggauss(count)
-
-
 def stretch_acceptance(dimension: int) -> float:
     """Acceptance of the stretch move (a = 2) on any normal target, walkers in equilibrium.
 
@@ -244,46 +239,44 @@ def stretch_acceptance(dimension: int) -> float:
     0.71522015
     """
     d = whole("dimension", dimension, 1)
-    # z with density 1/sqrt(z) on [1/2, 2]: uniform in sqrt(z).
-    nodes, weights = _nodes(64)
+    # z with density 1/sqrt(z) on [1/2, 2]: uniform in its root.  z = 1 is no smooth point, and
+    # 8 / sqrt(d) from it less than 1e-30 is accepted.
+    nodes, weights = legendre(32)
+    low, high, reach = math.sqrt(0.5), math.sqrt(2.0), 8.0 / math.sqrt(d)
     total = 0.0
-    for low, high in ((math.sqrt(0.5), 1.0), (1.0, math.sqrt(2.0))):
-        q = low + 0.5 * (high - low) * (nodes + 1.0)
-        share = 0.5 * (high - low) / (math.sqrt(2.0) - math.sqrt(0.5))
-        total += share * float(weights @ [_stretch_given(z, d) for z in q**2])
+    for end in (max(low, 1.0 - reach), min(high, 1.0 + reach)):
+        root = 1.0 + 0.5 * (end - 1.0) * (nodes + 1.0)
+        total += 0.5 * abs(end - 1.0) / (high - low) * float(weights @ _stretch_given(root**2, d))
     return total
 
 
-def _stretch_given(z: float, d: int) -> float:
-    """P of accepting, given z, averaged over min(1, .): E min(1, z^(d-1) p(new)/p(old)).
+def _stretch_given(z: Array, d: int) -> Array:
+    """P of accepting, given z on one side of 1, averaged over min(1, .):
+    E min(1, z^(d-1) p(new)/p(old)).
 
     In the plane of one walker and its partner the exponent is a quadratic form with eigenvalues
     of opposite sign; detailed balance of z with 1/z makes it twice the chance that the ratio
     exceeds one.
     """
-    from scipy.special import gammainc
+    from scipy.special import gammainc, gammaincc
 
-    if abs(z - 1.0) < 1e-12:
-        return 1.0
-    root = abs(z - 1.0) * math.sqrt(z * z + 1.0)
-    plus, minus = abs(z * (z - 1.0) + root), abs(z * (z - 1.0) - root)
-    limit = 2.0 * (d - 1) * math.log(z)
-    # 2 P(plus * A - minus * B < limit), A and B chi-square with d degrees of freedom.
-    nodes, weights = _nodes(48)
-    spread = math.sqrt(2.0 * d)
-    low, high = max(d - 12 * spread, 0.0), d + 25 * spread + 40
-    cuts = np.unique(np.clip([low, d - 4 * spread, d, d + 4 * spread, high,
-                              -limit / minus if limit < 0 else low], low, high))
-    out = 0.0
-    for a, b in pairwise(cuts):
-        # B = t^2 takes the edge of a chi-square with one degree of freedom away.
-        t = math.sqrt(a) + 0.5 * (math.sqrt(b) - math.sqrt(a)) * (nodes + 1.0)
-        B = t * t
-        density = 2 * t * np.exp((0.5 * d - 1) * np.log(B) - 0.5 * B
-                                 - 0.5 * d * math.log(2.0) - math.lgamma(0.5 * d))
-        inside = gammainc(0.5 * d, 0.5 * np.maximum((limit + minus * B) / plus, 0.0))
-        out += 0.5 * (math.sqrt(b) - math.sqrt(a)) * float(weights @ (density * inside))
-    return 2.0 * out
+    root = np.abs(z - 1.0) * np.sqrt(z * z + 1.0)
+    plus, minus = np.abs(z * (z - 1.0) + root), np.abs(z * (z - 1.0) - root)
+    limit = 2.0 * (d - 1) * np.log(z)
+    # 2 P(plus * A - minus * B < limit), A and B chi-square with d degrees of freedom: one of them
+    # is t^2, that from which on the other is compared with positive numbers.
+    nodes, weights = legendre(48)
+    first, last = max(math.sqrt(d) - 7.0, 0.0), math.sqrt(d) + 9.0
+    t = first + 0.5 * (last - first) * (nodes + 1.0)
+    exponent = (d - 1) * np.log(t) - 0.5 * t * t
+    density = weights * np.exp(exponent - exponent.max())
+    if limit[0] > 0.0:
+        level = (limit[:, None] + np.multiply.outer(minus, t * t)) / plus[:, None]
+        share = gammainc(0.5 * d, 0.5 * level)
+    else:
+        level = (np.multiply.outer(plus, t * t) - limit[:, None]) / minus[:, None]
+        share = gammaincc(0.5 * d, 0.5 * level)
+    return np.asarray(2.0 * (share @ density) / density.sum())
 
 
 def nested_information(line: BoxLine) -> float:
