@@ -1,9 +1,10 @@
 """From lmfit: a model and its parameters as a `Model`, the bounds as priors.
 
 Parameters keep the names and the meaning that lmfit gives them: the ``amplitude`` of a line is its
-*area* (x unit times y unit), ``sigma`` is half its FWHM for Lorentzian and pseudo-Voigt lines and
-FWHM / 2.3548 for Gaussian ones (x unit), ``decay`` is a time (x unit).  The curves are those of
-lmfit but for its guards against division by zero, which priors on sigma > 0 replace.
+*area* (x unit times y unit), ``sigma`` is half its FWHM for Lorentzian and pseudo-Voigt lines,
+FWHM / 2.3548 for Gaussian and FWHM / 3.6013 for Voigt ones (x unit), ``decay`` is a time (x unit).
+The curves are those of lmfit but for its guards against division by zero, which priors on
+sigma > 0 replace.
 
 What limits lmfit's search is a prior here, uniform from ``min`` to ``max``, and F depends on it: a
 parameter that varies needs both.  Its start value means nothing.  ``vary=False`` holds a parameter
