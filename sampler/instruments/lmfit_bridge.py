@@ -2,7 +2,7 @@
 
 Parameters keep the names and the meaning that lmfit gives them: the ``amplitude`` of a line is its
 *area* (x unit times y unit), ``sigma`` is half its FWHM for Lorentzian and pseudo-Voigt lines,
-FWHM / 2.3548 for Gaussian and FWHM / 3.6013 for Voigt ones (x unit), ``decay`` is a time (x unit).
+FWHM / 2.3548 for Gaussian and FWHM / 3.6011 for Voigt ones (x unit), ``decay`` is a time (x unit).
 The curves are those of lmfit but for its guards against division by zero, which priors on
 sigma > 0 replace.
 
