@@ -300,7 +300,8 @@ def _answer(runs: dict[Any, Any], folder: Path, asked: list[Any],
     pressed = {label: [f"{_name(label)}: {line}" for line in pressing(run)]
                for label, run in runs.items() if run.posterior.dimension}
     standing = choice.not_excluded          # the favoured one among them
-    print("\n".join(["", choice.verdict, *(s for v in standing for s in pressed.get(v, ()))]))
+    print("\n".join(["", *_cut_short(runs, asked), choice.verdict,
+                     *(s for v in standing for s in pressed.get(v, ()))]))
     print(f"\n{choice.table}\n")
     for label in standing:
         print(f"== {_name(label)} ==\n{summary(runs[label])}\n")
@@ -312,6 +313,15 @@ def _answer(runs: dict[Any, Any], folder: Path, asked: list[Any],
     print(f"{said}\n" * bool(said)
           + f"report.html, figures, tables and runs are in {folder}/")
     return 0 if choice.certain else 1
+
+
+def _cut_short(runs: dict[Any, Any], asked: list[Any]) -> list[str]:
+    """What Ctrl-C left out of a verdict."""
+    lines = [f"INTERRUPTED: {_name(label)} counts {run.sweeps} sweeps only"
+             for label, run in runs.items() if run.stopped == "interrupted"]
+    left = [_name(label) for label in asked if label not in runs]
+    return [*lines, *([f"INTERRUPTED: not run, and so not compared: {', '.join(left)}"]
+                      if left else [])]
 
 
 def _print_derived(texts: list[str], choice: Any, runs: dict[Any, Any]) -> None:

@@ -154,8 +154,8 @@ def relaxation_times(run: Run, draws: Array | None = None) -> list[str]:
     for block in run.posterior.blocks:
         for term in block.model.terms:
             symbol = {"recovery": "T1", "exponential": "T"}.get(term.formula.name)
-            rate = term.names[-1]
-            if not symbol or not COMPONENT.match(rate) or rate not in run.posterior.names:
+            rate = term.names[-1] if symbol else ""
+            if not COMPONENT.match(rate) or rate not in run.posterior.names:
                 continue
             time = 1.0 / draws[..., run.posterior.names.index(rate)]
             mean, sd = float(time.mean()), float(time.std())

@@ -411,7 +411,8 @@ def test_ctrl_c_while_counting_leaves_a_run_that_show_reads(
     monkeypatch.setattr(_Progress, "__call__", press)
     code = main([*swapped(FIT, "--K", "1,2"), "--sweeps", "60000", "--out", str(tmp_path)])
     assert code == 130
-    capsys.readouterr()
+    out = capsys.readouterr().out
+    assert "INTERRUPTED: K=1 counts " in out and " not compared: K=2\n" in out
     monkeypatch.setattr(_Progress, "__call__", told)
     assert (tmp_path / "K1.npz").exists()
     assert not (tmp_path / "K2.npz").exists()

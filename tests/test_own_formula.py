@@ -18,6 +18,17 @@ FIT = ["fit", T1, "--noise", "unknown", "--model", RECOVERY,
        *(word for name, prior in PRIORS.items() for word in ("--prior", f"{name}={prior}"))]
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("formula", ["x", "2"])
+def test_a_formula_without_parameters_is_a_model(formula: str, tmp_path: Path,
+                                                 capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the noise alone."""
+    code = main(["fit", T1, "--noise", "unknown", "--model", formula, "--sweeps", "100",
+                 "--out", str(tmp_path)])
+    assert code in (0, 1)
+    assert "sigma" in capsys.readouterr().out
+
+
 def test_a_formula_is_the_model_that_the_instrument_builds() -> None:
     """At 50 points of the prior, of data that neither has seen; the instrument's is a sum of two
     terms made by other code."""

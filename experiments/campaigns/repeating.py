@@ -192,8 +192,10 @@ def judge_untouched(records: Records) -> list[Finding]:
 # ---- C4: kill -9 ---------------------------------------------------------------------------------
 
 # What a user writes whose runs take days: count a piece, save, go on from the file; Ctrl-C stops.
+# Jobs that a shell runs in the background are deaf to Ctrl-C, and so would be their children.
 LOOP = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from experiments.campaigns.repeating import BURN_IN, PIECE, SWEEPS, posterior
 from sampler import claimed, load_run, resume, sample, save_run
