@@ -142,6 +142,10 @@ def _notes(runs: Mapping[str, Run]) -> list[str]:
             same = ", ".join(label for label, other in kinds.items() if other == kind)
             lines.append(f"note: {same} are runs of the same model: F should agree within the "
                          "errors, and p counts that model more than once")
+            seeds = {run.seed for label, run in runs.items() if kinds[label] == kind}
+            if len(seeds) < n:
+                lines.append("note: some of them have the same seed, and so the same first sweeps: "
+                             "their errors are not independent")
     noises = {label: "; ".join(noise_in_words(b.data) for b in run.posterior.blocks)
               for label, run in runs.items()}
     if len(set(noises.values())) > 1:

@@ -19,6 +19,7 @@ from sampler import (
     choose,
     free_energy,
     load_run,
+    resume,
     save_run,
     shapes,
     write_report,
@@ -82,7 +83,9 @@ def test_differences_are_those_of_f_with_joint_errors() -> None:
 
 def test_one_model_twice_and_another_noise_are_said() -> None:
     text = compare({"a": run_of(LINE, Normal(0, 1), 1), "b": run_of(LINE, Normal(0, 1), 2)})[1]
-    assert "a, b are runs of the same model" in text
+    assert "a, b are runs of the same model" in text and "same seed" not in text
+    one = run_of(LINE, Normal(0, 1), 1)
+    assert "not independent" in compare({"a": one, "more": resume(one, 100)})[1]
     free = sampled(Posterior(Model.single(shapes.linear, offset=Normal(0, 1), slope=0.9),
                              Data(X, LINE.y, noise="unknown")), 300, burn_in=300)
     text = compare({"a": run_of(LINE, 0.9), "b": free})[1]
