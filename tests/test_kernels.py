@@ -183,12 +183,13 @@ def turns(formula: shapes.Formula, K: int) -> range:
 
 
 def every_pair(formulas: list[shapes.Formula]) -> list:
-    """Every formula with every noise law, in `make test-long`; `make test` takes fewer sweeps, with
-    all laws of the first formula and one of each other."""
+    """Every formula with every noise law, for all sweeps in `make reliability`; for a few of them
+    `make test` takes all laws of the first formula and one of each other, `make test-long` the
+    rest."""
     return [pytest.param(formula, law, sweeps, id=f"{formula.name}-{law}-{sweeps}",
-                         marks=[pytest.mark.long] * (sweeps == SWEEPS))
-            for i, formula in enumerate(formulas) for law in LAWS
-            for sweeps in ((FEW, SWEEPS) if i == 0 or LAWS[i % len(LAWS)] == law else (SWEEPS,))]
+                         marks=[pytest.mark.slow] if sweeps == SWEEPS else
+                         [pytest.mark.long] * (i > 0 and LAWS[i % len(LAWS)] != law))
+            for i, formula in enumerate(formulas) for law in LAWS for sweeps in (FEW, SWEEPS)]
 
 
 @pytest.mark.parametrize(("formula", "law", "sweeps"), every_pair(SHAPES))
@@ -218,7 +219,7 @@ def test_same_decisions_for_every_formula_of_an_instrument(formula, law, sweeps)
     assert seen == {repr(kind) for kind in KINDS}
 
 
-@pytest.mark.parametrize("sweeps", [FEW, pytest.param(SWEEPS, marks=pytest.mark.long)])
+@pytest.mark.parametrize("sweeps", [FEW, pytest.param(SWEEPS, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("law", LAWS)
 def test_same_decisions_for_mixed_shapes_shared_fixed_and_ordered(law, sweeps):
     """A Gaussian and two pseudo-Voigts of one shared width, ordered centres, a fixed slope."""

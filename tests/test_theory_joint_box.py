@@ -96,8 +96,9 @@ def test_law_of_integration_with_walls(values: tuple[float, float], sds: tuple[f
     assert np.any(np.abs(share - quadratic.cumulative(wide, levels)) > 10 * error)
 
 
-@pytest.mark.parametrize(("room", "wide"), [(1.0, False), (2.0, False), (3.0, False),
-                                           (7.5, True)])
+@pytest.mark.parametrize(("room", "wide"), [
+    (1.0, False), *(pytest.param(room, False, marks=pytest.mark.long) for room in (2.0, 3.0)),
+    (7.5, True)])
 def test_law_of_difference_near_a_wall(room: float, wide: bool) -> None:
     """100,000 pairs whose truths are some standard deviations from a wall of a box that is wide by
     its volume: Kolmogorov-Smirnov p > 1e-3 of the law with walls (false alarm 0.4 % for all).  The
