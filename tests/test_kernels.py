@@ -28,7 +28,7 @@ from sampler.priors import (
     Uniform,
 )
 
-RUNGS, SWEEPS, FEW = 24, 200, 40
+RUNGS, SWEEPS, FEW = 24, 200, 25
 X = np.linspace(0.0, 3.0, 21)
 SHAPES = [shapes.gaussian, shapes.lorentzian, shapes.pseudo_voigt, shapes.exponential,
           shapes.stretched_exponential, shapes.recovery, shapes.stretched_recovery,
