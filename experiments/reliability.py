@@ -96,7 +96,8 @@ class Result:
     """Lists (findings,) unless said otherwise; the first four belong to all."""
 
     settings: dict[str, Any]
-    # campaign -> date, machine, commit, versions, and sampler: digest of what its runs depend on
+    # campaign -> date, machine, commit, versions of its verdict; sampler: digest of the sources
+    # that its runs were made with
     origin: dict[str, dict[str, str]]
     runs: dict[str, list[float]]     # campaign -> runs made, runs wanted, first and last seed
     seconds: dict[str, float]        # campaign -> CPU seconds

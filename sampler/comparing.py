@@ -134,7 +134,7 @@ def differences(choice: Choice) -> list[str]:
 
 
 def _notes(runs: Mapping[str, Run]) -> list[str]:
-    """What makes p mean less than it says: one model twice, or another noise law."""
+    """What makes p or an error mean less than it says: a model or a seed twice, two noise laws."""
     lines = []
     kinds = {label: model_text(run.posterior) for label, run in runs.items()}
     for kind, n in Counter(kinds.values()).items():
@@ -144,8 +144,8 @@ def _notes(runs: Mapping[str, Run]) -> list[str]:
                          "errors, and p counts that model more than once")
             seeds = {run.seed for label, run in runs.items() if kinds[label] == kind}
             if len(seeds) < n:
-                lines.append("note: some of them have the same seed, and so the same first sweeps: "
-                             "their errors are not independent")
+                lines.append("note: some of them have the same seed, and so the same random "
+                             "numbers: their errors are not independent")
     noises = {label: "; ".join(noise_in_words(b.data) for b in run.posterior.blocks)
               for label, run in runs.items()}
     if len(set(noises.values())) > 1:

@@ -370,8 +370,7 @@ def _trust(numbers: Mapping[str, Any], row: Mapping[str, Any]) -> list[Markup]:
     found, ladder = run["diagnosis"], run.get("ladder")
     if ladder is None:
         return [tag("p", "One temperature: nothing shows that other modes were looked for.")]
-    out = [tag("p", tag("strong", "Yes, as far as a run can tell. " if row["trusted"]
-                        else "No. "), *row["problems"][:0])]
+    out = [tag("p", tag("strong", "Yes, as far as a run can tell." if row["trusted"] else "No."))]
     out += [tag("p", problem, class_="warning") for problem in row["problems"]]
     gap, apart = found["direction_gap"], found["bridge_gap"]
     out.append(tag(
@@ -385,8 +384,9 @@ def _trust(numbers: Mapping[str, Any], row: Mapping[str, Any]) -> list[Markup]:
         " (0: none, 1: all; above 0.3 modes would not be mixed). Forward and reverse estimates of "
         "F along the ladder differ by ", number(gap, f"{gap:.1f}"),
         " joint errors, the two roads to F by ", number(apart, f"{apart:.1f}"),
-        " (3 would be too many). The chains agree (R-hat ",
-        number(found["rhat"], f"{found['rhat']:.3f}"), ") and are worth ",
+        " (3 would be too many). R-hat of the chains is ",
+        number(found["rhat"], f"{found['rhat']:.3f}"),
+        " (1 where they agree, above 1.01 too much), and together they are worth ",
         number(found["ess"], f"{found['ess']:.0f}"), " independent draws."))
     out.append(_ladder_figure(ladder, run, row))
     out.append(tag("p", "What no run can see from inside: a mode that none of its replicas ever "
@@ -439,6 +439,11 @@ def _robust(numbers: Mapping[str, Any]) -> str:
              f"At half or double width of any one prior the favoured model stays {best}")
     ends = list(dict.fromkeys(f"{v:.3f}" for v in (min(p), max(p)))) if p else []
     words += f", with probability {' to '.join(ends)}" if ends else ""
+    back = {model: f"{model} (prior of {row['prior']} at "
+            f"{'half' if row['width'] < 1 else 'double'} width)"
+            for row in told for model, v in row["probability"].items()
+            if v >= numbers["rules"]["excluded"] and model not in numbers["not_excluded"]}
+    words += f"; no longer excluded would be {', '.join(back.values())}" if back else ""
     left = len(rows) - len(told)
     return words + (f"; {left} of {len(rows)} cases need a refit." if left else ".")
 

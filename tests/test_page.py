@@ -18,7 +18,7 @@ from statistics_helpers import conjugate_run
 
 from sampler import Choice, Data, Model, Posterior, Run, choose, joint, metropolis, sample, shapes
 from sampler.__main__ import main
-from sampler.page import number, page, tag, with_error, write_page
+from sampler.page import _robust, _trust, number, page, tag, with_error, write_page
 from sampler.priors import Normal
 from sampler.report import fit_curves, json_text, sorted_draws
 from sampler.svg import Axis, Panel, figure
@@ -216,6 +216,26 @@ def test_a_misfit_is_said_first() -> None:
     assert words.index("None of these models") < words.index("favoured")
 
 
+def test_chains_that_do_not_agree_are_not_said_to(numbers: dict[str, Any]) -> None:
+    row = next(r for r in numbers["models"] if r["model"] == "K=2")
+    run = numbers["runs"]["K=2"]
+    apart = run | {"diagnosis": run["diagnosis"] | {"rhat": 1.719}}
+    words = "".join(_trust(numbers | {"runs": {"K=2": apart}}, row))
+    assert "1.719" in words and "chains agree (" not in words and "above 1.01 too much" in words
+
+
+def test_what_another_width_brings_back_is_said() -> None:
+    """Excluded with p = 0.036, not with 0.07: the favoured model alone does not tell."""
+    def answer(p: float) -> str:
+        row = {"prior": "rate", "width": 2.0, "favoured": "K=1", "refit": {},
+               "probability": {"K=1": 1.0 - p, "K=2": p}}
+        return _robust({"sensitivity": [row], "best": "K=1", "not_excluded": ["K=1"],
+                        "rules": {"within": 1.0, "excluded": 0.05}})
+
+    assert "no longer excluded would be K=2 (prior of rate at double width)" in answer(0.07)
+    assert "no longer excluded" not in answer(0.036)
+
+
 def test_an_interrupted_run_is_marked(runs: dict[Any, Run]) -> None:
     cut = {1: dataclasses.replace(runs[1], stopped="interrupted")}
     choice = choose(cut)
@@ -279,6 +299,9 @@ def test_numbers_are_printed_with_their_error() -> None:
         '<span class="number"><data value="-12.3456">\N{MINUS SIGN}12.346</data> '
         '\N{PLUS-MINUS SIGN} <data value="0.0234">0.023</data></span>')
     assert "&infin;" in with_error(math.inf, 0.0)
+    assert with_error(math.log(2.0), 1e-6) == (
+        f'<span class="number"><data value="{math.log(2.0)!r}">0.69</data></span>')
+    assert "0.00001" in with_error(math.log(2.0), 1e-5)
     assert number(math.nan) == "&ndash;"
     assert number(1.5e-12) == '<data value="1.5e-12">1.5e-12</data>'
 

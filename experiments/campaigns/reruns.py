@@ -1,8 +1,8 @@
 """E: does every F that an experiment reports scatter as its error bar says?
 
-Every experiment that samples is computed ten times more, with other seeds of the sampler and the
-same data, and every pair of F and its error in its result is taken as it stands: one seed, luckily
-chosen, would be no error bar.
+Every experiment whose result holds F with an error is computed ten times more, with other seeds of
+the sampler and the same data, and every such pair is taken as it stands: an error bar that one seed
+happened to keep is none.  Not so sequential design, whose choices differ from seed to seed.
 """
 
 from __future__ import annotations
