@@ -820,7 +820,7 @@ class _Progress:
 
 
 def _save(figure: Any, stem: Path) -> None:
-    figure.savefig(f"{stem}.png", dpi=200)
+    figure.savefig(f"{stem}.png", dpi=200, pil_kwargs={"compress_level": 3})
     figure.set_layout_engine("none")  # laid out already: the second file need not do it again
     figure.savefig(f"{stem}.pdf")
 

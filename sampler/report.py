@@ -450,6 +450,8 @@ def draw_ladder(run: Run) -> Any:
     heat.axhline(0.5 * run.sampled, color="0.4", ls=":", lw=1.0)
     heat.set(xscale="log", xlabel="inverse temperature β (dimensionless)",
              ylabel="β² Var U (dimensionless)", title="(d) Heat capacity (dotted: d/2)")
+    for axes in (energy, heat):     # decades without their ninths: half the time of the drawing
+        axes.minorticks_off()
     return figure
 
 

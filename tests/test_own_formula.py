@@ -12,6 +12,8 @@ from sampler.__main__ import OURS, _own_seeds, main
 from sampler.instruments.own_formula import formula_models
 from sampler.instruments.relaxation import relaxation
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 RECOVERY = "m - a*exp(-r*x)"
 PRIORS = {"m": "Uniform(-1,3)", "a": "Uniform(0,5)", "r": "LogUniform(0.03,300)"}
 FIT = ["fit", T1, "--noise", "unknown", "--model", RECOVERY,
@@ -63,6 +65,7 @@ def test_the_seed_of_a_formula_does_not_depend_on_its_neighbours() -> None:
     assert len({*_own_seeds(two, 3).values(), *_own_seeds(two, 4).values()}) == 4
 
 
+@pytest.mark.long
 def test_a_fit_of_two_formulas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A level and a recovery, 400 sweeps of 4 chains.  T1 = 2.165 s by independent runs of the
     instrument, sd 0.035: 4 standard errors of 3000 sweeps are 0.01, of 400 are 0.03."""

@@ -365,6 +365,7 @@ def test_no_figure_library_is_loaded_for_a_page() -> None:
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.long
 def test_a_model_of_many_parameters_shows_its_first_pairs() -> None:
     names = [f"c{k}" for k in range(16)]
     prior = {f"c{k}": Normal(0, 1) for k in range(16)}

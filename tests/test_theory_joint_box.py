@@ -97,7 +97,7 @@ def test_law_of_integration_with_walls(values: tuple[float, float], sds: tuple[f
 
 
 @pytest.mark.parametrize(("room", "wide"), [
-    (1.0, False), *(pytest.param(room, False, marks=pytest.mark.long) for room in (2.0, 3.0)),
+    *(pytest.param(room, False, marks=pytest.mark.long) for room in (1.0, 2.0, 3.0)),
     (7.5, True)])
 def test_law_of_difference_near_a_wall(room: float, wide: bool) -> None:
     """100,000 pairs whose truths are some standard deviations from a wall of a box that is wide by
@@ -150,6 +150,7 @@ def test_law_on_whole_data_sets() -> None:
     assert p_value((0.8, 0.8)) < 1e-3
 
 
+@pytest.mark.long
 def test_law_by_roots_one_by_one() -> None:
     """The ends of the interval of D by scipy's root finder, from the least difference by its
     search, at 601 values of J, trapezoid: 1e-6.  Broken twin: estimates of equal weight."""

@@ -25,6 +25,8 @@ from sampler.instruments.ties import read_ties, tied
 from sampler.shapes import gaussian
 from theory import evidence
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 X = np.linspace(0.0, 3.0, 61)
 CENTERS, WIDTH, NOISE, SD = (0.8, 2.0), 0.4, 0.1, 4.0
 # Typed anew, not taken from the shapes.
