@@ -226,7 +226,7 @@ def _fit(options: argparse.Namespace) -> int:
     from sampler.files import read_data
 
     Ks = _numbers_of_components(options.K)
-    bounds = _range(options.range, "--range")
+    bounds = _range(options.range, "--range") if options.range is not None else None
     masks = [_range(text, "--mask") for text in options.mask]
     _required(options, bounds)
     shapes = [] if options.model else _shapes(options)
@@ -537,9 +537,7 @@ def _numbers_of_components(text: str | None) -> list[int]:
     return Ks
 
 
-def _range(text: str | None, option: str) -> tuple[float, float] | None:
-    if text is None:
-        return None
+def _range(text: str, option: str) -> tuple[float, float]:
     try:
         lo, hi = (float(v) for v in text.split(":"))
     except ValueError:
