@@ -96,10 +96,10 @@ def _outside(run: Run) -> list[str]:
         return []
     name, at, share = undefined(run.posterior)
     counts = any(block.data.law == POISSON for block in run.posterior.blocks)
-    why = [f"{name} has no real value at some x, most often at {at:g}"] if share else []
-    why += ["a mean count < 0"] if counts else []
+    why = ["a mean count < 0"] if counts else []
+    why += [f"{name} has no real value at some x, most often at {at:g}"] if share else []
     return [f"  of the prior {1.0 - inside:.1%} lies outside the support ("
-            f"{' or '.join(why) or 'no real value, or one beyond floating point'}), which "
+            f"{', or '.join(why) or 'no real value, or one beyond floating point'}), which "
             f"is {-math.log(inside):.2f} nats of F"]
 
 
