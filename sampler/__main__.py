@@ -108,7 +108,7 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     fit.add_argument("--model", action="append", default=[], metavar="FORMULA",
                      help='a formula of your own in place of --instrument and --K, such as '
                      '"a*exp(-b*(x-m)**2/2) + c": x, parameters, pi and exp, log, sqrt, sin, cos, '
-                     "tan, atan, abs; every parameter needs a --prior; repeatable: several "
+                     "tan, atan, erf, abs; every parameter needs a --prior; repeatable: several "
                      "formulas are compared")
     fit.add_argument("--noise", default=None, help=f"{NOISES} (required)")
     fit.add_argument("--x", help="column of x, by name or number from 1")
@@ -277,10 +277,12 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
              else _seeds(models, _shapes(options)[0], options.seed))
     for i, (label, model) in enumerate(models.items()):
         length = {"sweeps": options.sweeps} if options.sweeps else {"until": options.until or 0.1}
+        posterior = Posterior(model, data)
         try:
             with _Progress(f"{_name(label)} ({i + 1} of {len(models)})") as progress:
-                runs[label] = sample(Posterior(model, data), seed=seeds[label], progress=progress,
-                                     **length)
+                runs[label] = sample(posterior, seed=seeds[label], progress=progress, **length)
+        except InputError as error:
+            raise _explained(error, posterior) from None
         except KeyboardInterrupt:           # before anything was counted of this one
             if not runs:
                 raise
@@ -292,6 +294,22 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
             break
     code = _answer(runs, folder, list(models), options)
     return 130 if interrupted else code
+
+
+def _explained(error: InputError, posterior: Any) -> InputError:
+    """Why nothing of a prior is allowed, if it is that the formula has no value there."""
+    from sampler.report import PRIOR_DRAWS, undefined
+
+    if error.field != "prior":
+        return error
+    name, x, share = undefined(posterior)
+    if share < 1.0:
+        return error
+    return InputError(f"formula {name}", f"no real value at some x in all of {PRIOR_DRAWS} draws "
+                      f"of the prior, most often at x = {x:g}",
+                      "a prior that allows a value at every x",
+                      "the root or log of a negative number has none; --range and --mask leave "
+                      "points out")
 
 
 def _answer(runs: dict[Any, Any], folder: Path, asked: list[Any],

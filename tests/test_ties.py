@@ -1,6 +1,7 @@
 """``--tie``, ``--fix`` and ``--mask``: what follows others, what is held and what is left out."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -79,14 +80,16 @@ def test_whatever_follows_is_put_in_place() -> None:
     plain = background("linear", SPECTRUM) + peaks(3, "pseudo_voigt",
                                                    **default_priors(SPECTRUM, "pseudo_voigt"))
     ties = read_ties(["peak2_center=peak1_center + 1.2", "peak3_width=peak2_width",
-                      "peak2_width=2*peak1_width*exp(-peak1_mixing)", "peak3_mixing=peak1_mixing"])
+                      "peak2_width=2*peak1_width*exp(-peak1_mixing)", "peak3_mixing=peak1_mixing",
+                      "peak3_height=peak1_height*erf(peak1_mixing)"])
     free, bound = Posterior(plain, SPECTRUM), Posterior(tied(plain, ties), SPECTRUM)
-    assert len(free.names) - len(bound.names) == 4
+    assert len(free.names) - len(bound.names) == 5
     theta = bound.draw_prior(50, seed=1)
     at = dict(zip(bound.names, theta.T, strict=True))
     at["peak2_center"] = at["peak1_center"] + 1.2
     at["peak2_width"] = at["peak3_width"] = 2.0 * at["peak1_width"] * np.exp(-at["peak1_mixing"])
     at["peak3_mixing"] = at["peak1_mixing"]
+    at["peak3_height"] = at["peak1_height"] * np.vectorize(math.erf)(at["peak1_mixing"])
     values = np.stack([at[name] for name in free.names], axis=1)
     assert bound.energy(theta) == pytest.approx(free.energy(values), rel=1e-12)
     at["peak2_center"] = at["peak1_center"] + 1.3

@@ -12,7 +12,6 @@ from typing import Any
 import sympy as sp
 
 from sampler.errors import InputError
-from sampler.instruments.own_formula import without_erf
 from sampler.model import Model, Term
 from sampler.parsing import MOST_NODES, parse_formula
 from sampler.shapes import Formula
@@ -75,7 +74,7 @@ def _followed(ties: Mapping[str, Formula]) -> dict[str, Formula]:
 
 
 def _right_side(name: str, text: str) -> Formula:
-    formula = without_erf(parse_formula(f"of {_OPTION} {name}", text))
+    formula = parse_formula(f"of {_OPTION} {name}", text)
     if "x" in {s.name for s in formula.expression.free_symbols}:
         raise InputError(f"{_OPTION} {name}", text, "parameters and numbers only",
                          "x is not the same for all points")
