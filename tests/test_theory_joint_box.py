@@ -236,16 +236,17 @@ def test_a_tiny_box_and_uneven_sets(values: tuple[float, float], sds: tuple[floa
 
 def test_both_estimates_far_below_a_box() -> None:
     """The sharper posterior lies on the lower wall, 2.5e6 standard deviations above its estimate:
-    integrated where the broader likelihood falls across the box, its estimate below the middle."""
+    integrated where the broader likelihood is larger there than on average, its estimate in the
+    first third of the box or below, to second order in the box."""
     values, sds, box = (-6877.0, -11065.0), (0.0027, 8409.0), (3.3, 12.0)
-    wanted = stats.norm.cdf((0.5 * sum(box) - values[1]) / sds[1])
+    wanted = stats.norm.cdf(((2 * box[0] + box[1]) / 3 - values[1]) / sds[1])
     found = joint_box.cumulative_with_box(truths(values, sds), box)
-    assert found == pytest.approx(wanted, abs=1e-6)
+    assert found == pytest.approx(wanted, abs=1e-8)
 
 
 def test_the_least_difference_is_never_above_zero() -> None:
     """Where both posteriors have the same mean the sets are integrated, whatever the box: 300
-    designs; half the distance to estimates that agree is not there yet."""
+    designs.  Three standard deviations from there it is above zero in over a third."""
     g, above = np.random.default_rng(4), 0
     for _ in range(300):
         ratio, half = np.exp(g.normal(size=2) * (2.0, 2.0))
@@ -253,9 +254,9 @@ def test_the_least_difference_is_never_above_zero() -> None:
         J = g.normal(size=8) * (1.0 + half)
         least, D = joint_box._least(pair, J, np.zeros(8))
         assert np.all(least <= 1e-13)
-        assert np.all(np.abs(pair.difference(J, D)[1]) < 1e-3 * half)
+        assert np.all(np.abs(pair.difference(J, D)[1]) <= 1e-3 * (1.0 + np.abs(D)))
         above += int(np.sum(pair.difference(J, D + 3.0)[0] > 0.0))
-    assert above > 500
+    assert above > 800
 
 
 def test_one_set_that_knows_its_parameter_is_the_choice_of_an_offset() -> None:
