@@ -13,6 +13,7 @@ from typing import Any
 
 FIELD = re.compile(r"    (?P<name>[a-z]\w*): (?P<type>[^=#]+?)(?: = [^#]*)?(?:\s+# (?P<said>.*))?")
 MORE = re.compile(r"\s+# (?P<said>.*)")
+LETTER = re.compile(r"^(\s*[A-Z])\.")          # "N." would begin a list
 LITERAL = re.compile(r"(``.+?``)")
 
 
@@ -43,7 +44,7 @@ def fields(source: str) -> list[tuple[str, str, str]]:
 
 
 def escaped(lines: list[str]) -> list[str]:
-    """Bars and double stars as text, outside literals and examples.
+    """Bars, double stars and a line that is one letter as text, outside literals and examples.
 
     Examples
     --------
@@ -53,7 +54,7 @@ def escaped(lines: list[str]) -> list[str]:
     out, example = [], False
     for line in lines:
         example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
-        parts = [line] if example else LITERAL.split(line)
+        parts = [line] if example else LITERAL.split(LETTER.sub(r"\1\.", line))
         out.append("".join(part if example or part.startswith("``") else
                            part.replace("|", r"\|").replace("**", r"\*\*") for part in parts))
     return out
