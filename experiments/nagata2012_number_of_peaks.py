@@ -54,7 +54,7 @@ class Settings:
 
 QUADRATURE = 367.2867    # F(1) (nats, without the constant); tests/test_runs.py does the integral
 SETTINGS = Settings()
-QUICK = Settings(K=(1, 2, 3, 4), slow=(), burn_in=200, sweeps=300)
+QUICK = Settings(K=(1, 2, 3, 4), slow=(), burn_in=50, sweeps=60)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(noises=(0.1, 0.3, 1.0), realisations=1, sweeps=(100,) * 4, burn_in=(100,) * 4)
+QUICK = Settings(noises=(0.1, 0.3, 1.0), realisations=1, sweeps=(40,) * 4, burn_in=(40,) * 4)
 
 
 @dataclass(frozen=True)

@@ -381,11 +381,20 @@ def draw(result: Result) -> dict[str, Any]:
 def age(result: Result) -> str:
     """Which verdicts are of the sampler as it is now, in a sentence for the book."""
     present = sampler_digest()
-    older = [name for name, origin in result.origin.items() if origin["sampler"] != present]
+    older = {name: origin for name, origin in result.origin.items() if origin["sampler"] != present}
+    carried = [name for name, origin in older.items() if origin.get("same_as") == present]
+    waiting = [name for name in older if name not in carried]
     if not older:
         return "The sampler has not changed since."
-    return (f"The sampler has changed since these were run: {', '.join(older)}. Their verdicts are "
-            "of that version, and wait for the next `make reliability`.")
+    parts = []
+    if carried:
+        runs = min(int(older[name]["same_runs"]) for name in carried)
+        parts.append(f"The sampler has changed since these were run, and gives the same bits in "
+                     f"{runs} or more runs of each that were made again: {', '.join(carried)}.")
+    if waiting:
+        parts.append(f"The sampler has changed since these were run: {', '.join(waiting)}. Their "
+                     "verdicts are of that version, and wait for the next `make reliability`.")
+    return " ".join(parts)
 
 
 def table(result: Result) -> str:

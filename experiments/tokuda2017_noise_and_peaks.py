@@ -61,7 +61,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(sweeps=300, burn_in=200)
+QUICK = Settings(sweeps=60, burn_in=50)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(temperatures=(260, 30), few_sweeps=300, sweeps=300, most_sweeps=300, burn_in=200,
+QUICK = Settings(temperatures=(260, 30), few_sweeps=60, sweeps=60, most_sweeps=60, burn_in=50,
                  doublings=0)
 
 

@@ -63,7 +63,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(sweeps=300, burn_in=200, foil_sweeps=300, foil_burn_in=200)
+QUICK = Settings(sweeps=60, burn_in=50, foil_sweeps=60, foil_burn_in=50)
 
 
 @dataclass(frozen=True)

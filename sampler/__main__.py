@@ -95,12 +95,20 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
                      "every component, but those given with their number (peak1_width=...), in "
                      "whichever order; peak_width is the full width at half maximum (FWHM); "
                      "also for the noise (sigma=...)")
+    fit.add_argument("--fix", action="append", default=[], metavar="NAME=VALUE",
+                     help='hold a parameter at a number, such as "peak1_center=284.8"; repeatable; '
+                     "names as for --prior")
+    fit.add_argument("--tie", action="append", default=[], metavar="NAME=FORMULA",
+                     help='let a parameter follow others: "peak2_height=peak1_height/2", '
+                     '"peak2_center=peak1_center + 1.6"; it has no prior of its own, and --derive '
+                     "shows its value; repeatable; models without a parameter of that name are "
+                     "left alone")
     fit.add_argument("--K", default=None, help="numbers of components: 2, 0:4 or 0,2,3 (required "
                      "with --instrument)")
     fit.add_argument("--model", action="append", default=[], metavar="FORMULA",
                      help='a formula of your own in place of --instrument and --K, such as '
                      '"a*exp(-b*(x-m)**2/2) + c": x, parameters, pi and exp, log, sqrt, sin, cos, '
-                     "tan, atan, abs; every parameter needs a --prior; repeatable: several "
+                     "tan, atan, erf, abs; every parameter needs a --prior; repeatable: several "
                      "formulas are compared")
     fit.add_argument("--noise", default=None, help=f"{NOISES} (required)")
     fit.add_argument("--x", help="column of x, by name or number from 1")
@@ -108,9 +116,12 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
     fit.add_argument("--sigma", help="column of standard deviations; with --noise unknown they "
                      "are known up to a factor")
     fit.add_argument("--range", metavar="LO:HI", help="use only this range of x")
+    fit.add_argument("--mask", action="append", default=[], metavar="LO:HI",
+                     help="leave out this range of x; repeatable")
     _derive_option(fit)
     length = fit.add_mutually_exclusive_group()
-    length.add_argument("--sweeps", type=int, help="counted sweeps per chain")
+    length.add_argument("--sweeps", type=int, help="counted sweeps per chain, after a burn-in of "
+                        "2000 or a quarter of them, whichever is more")
     length.add_argument("--until", type=float, help="wanted error of F in nats (default 0.1)")
     fit.add_argument("--seed", type=int, default=0, help="seed (default 0); every model draws its "
                      "own from it by its name, whichever others are asked for")
@@ -215,14 +226,16 @@ def _fit(options: argparse.Namespace) -> int:
     from sampler.files import read_data
 
     Ks = _numbers_of_components(options.K)
-    bounds = _range(options.range)
+    bounds = _range(options.range, "--range") if options.range is not None else None
+    masks = [_range(text, "--mask") for text in options.mask]
     _required(options, bounds)
     shapes = [] if options.model else _shapes(options)
-    changes = _priors(options.prior)
+    changes = _priors(options.prior, options.fix)
+    ties = _ties(options.tie, changes)
     noise, noise_change = _noise(options.noise, changes)
-    _positive_where_needed(options.prior, noise_change)
+    _positive_where_needed(options, noise_change)
     data = read_data(options.file, noise, x=options.x, y=options.y, sigma=options.sigma,
-                     range=bounds)
+                     range=bounds, mask=masks)
     if noise_change and data.noise_prior is not None and data.noise_name not in noise_change:
         raise InputError(f"--prior {next(iter(noise_change))}", "given",
                          f"{data.noise_name}, the noise parameter of these data")
@@ -232,8 +245,9 @@ def _fit(options: argparse.Namespace) -> int:
     else:
         models = {label: _model(options, data, shape, K, changes)
                   for label, shape, K in _labels(shapes, Ks)}
-        _known_priors(models.values(), changes, data.noise_name)
-        _positive_where_needed(options.prior, changes)
+        _known_priors(models.values(), changes, data.noise_name, options)
+        _positive_where_needed(options, changes)
+    models = _tied(models, ties)
     if options.derive:
         from sampler.derived import known_in
 
@@ -244,6 +258,8 @@ def _fit(options: argparse.Namespace) -> int:
         say("\n  ".join([head, *data.notes]) + "\n", sys.stdout)
         for label, text in zip(models, options.model, strict=False):
             say(f"{label}: {text.strip()}\n", sys.stdout)
+        for name, formula in ties.items():
+            say(f"tied: {name} = {formula.text()}\n", sys.stdout)
         if max(Ks, default=0) > LARGE_K:
             print(f"warning: K up to {max(Ks)}: every component adds parameters and temperatures, "
                   f"and above {LARGE_K} a fit can take very long", file=sys.stderr)
@@ -261,10 +277,12 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
              else _seeds(models, _shapes(options)[0], options.seed))
     for i, (label, model) in enumerate(models.items()):
         length = {"sweeps": options.sweeps} if options.sweeps else {"until": options.until or 0.1}
+        posterior = Posterior(model, data)
         try:
             with _Progress(f"{_name(label)} ({i + 1} of {len(models)})") as progress:
-                runs[label] = sample(Posterior(model, data), seed=seeds[label], progress=progress,
-                                     **length)
+                runs[label] = sample(posterior, seed=seeds[label], progress=progress, **length)
+        except InputError as error:
+            raise _explained(error, posterior) from None
         except KeyboardInterrupt:           # before anything was counted of this one
             if not runs:
                 raise
@@ -276,6 +294,22 @@ def _run_all(options: argparse.Namespace, data: Any, models: dict[Any, Any], fol
             break
     code = _answer(runs, folder, list(models), options)
     return 130 if interrupted else code
+
+
+def _explained(error: InputError, posterior: Any) -> InputError:
+    """Why nothing of a prior is allowed, if it is that the formula has no value there."""
+    from sampler.report import PRIOR_DRAWS, undefined
+
+    if error.field != "prior":
+        return error
+    name, x, share = undefined(posterior)
+    if share < 1.0:
+        return error
+    return InputError(f"formula {name}", f"no real value at some x in all of {PRIOR_DRAWS} draws "
+                      f"of the prior, most often at x = {x:g}",
+                      "a prior that allows a value at every x",
+                      "the root or log of a negative number has none; --range and --mask leave "
+                      "points out")
 
 
 def _answer(runs: dict[Any, Any], folder: Path, asked: list[Any],
@@ -381,6 +415,7 @@ def _show(options: argparse.Namespace) -> int:
         _report(choose(runs), runs, options)
     if options.figure:
         try:
+            Path(options.figure).parent.mkdir(parents=True, exist_ok=True)
             draw_fit(run).savefig(options.figure)
         except OSError as error:
             raise InputError("--figure", repr(options.figure), "a file that can be written",
@@ -424,6 +459,7 @@ def _report(choice: Any, runs: dict[Any, Any], options: argparse.Namespace) -> N
 
     numbers = record(choice, runs, command=options.command, derived=options.derive)
     try:
+        Path(options.report).parent.mkdir(parents=True, exist_ok=True)
         write_page(numbers, choice, runs, options.report)
     except OSError as error:
         raise InputError("--report", repr(options.report), "a file that can be written",
@@ -519,17 +555,15 @@ def _numbers_of_components(text: str | None) -> list[int]:
     return Ks
 
 
-def _range(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
+def _range(text: str, option: str) -> tuple[float, float]:
     try:
         lo, hi = (float(v) for v in text.split(":"))
     except ValueError:
-        raise InputError("--range", repr(text), "LO:HI, two numbers") from None
+        raise InputError(option, repr(text), "LO:HI, two numbers") from None
     if lo != lo or hi != hi:
-        raise InputError("--range", repr(text), "LO:HI, two numbers", "nan is none")
+        raise InputError(option, repr(text), "LO:HI, two numbers", "nan is none")
     if not lo < hi:
-        raise InputError("--range", repr(text), "LO:HI with LO < HI")
+        raise InputError(option, repr(text), "LO:HI with LO < HI")
     return lo, hi
 
 
@@ -549,28 +583,65 @@ def _shapes(options: argparse.Namespace) -> list[str]:
     return shapes
 
 
-def _priors(texts: list[str]) -> dict[str, Any]:
-    from sampler.priors import from_text
+def _priors(texts: list[str], fixed: list[str]) -> dict[str, Any]:
+    """What --prior and --fix say, by name."""
+    from sampler.priors import as_prior, from_text
 
     changes: dict[str, Any] = {}
-    for text in texts:
-        name, equals, prior = (part.strip() for part in text.partition("="))
+    for option, text in [*(("--prior", t) for t in texts), *(("--fix", t) for t in fixed)]:
+        name, equals, value = (part.strip() for part in text.partition("="))
         if not equals or not name:
-            raise InputError("--prior", repr(text),
-                             'NAME=PRIOR, such as "peak_width=Uniform(0.1,2)"')
+            raise InputError(option, repr(text), *{
+                "--prior": ('NAME=PRIOR', 'such as "peak_width=Uniform(0.1,2)"'),
+                "--fix": ("NAME=VALUE", 'such as "peak1_center=284.8"')}[option])
         if name in changes:
-            raise InputError(f"--prior {name}", "given twice", "each name once")
-        changes[name] = from_text(prior, f"--prior {name}")
+            raise InputError(f"{option} {name}", "given twice", "each name once")
+        if option == "--prior":
+            changes[name] = from_text(value, f"--prior {name}")
+            continue
+        if name in ("sigma", "noise_factor"):
+            raise InputError(f"--fix {name}", value, "a parameter of the curve",
+                             "a known noise is said by --noise")
+        try:
+            changes[name] = as_prior(float(value), f"--fix {name}")
+        except ValueError:
+            raise InputError(f"--fix {name}", repr(value), "a number") from None
     return changes
 
 
-def _positive_where_needed(texts: list[str], changes: dict[str, Any]) -> None:
+def _ties(texts: list[str], changes: dict[str, Any]) -> dict[str, Any]:
+    from sampler.instruments.ties import read_ties
+
+    ties = read_ties(texts)
+    twice = next((name for name in ties if name in changes), "")
+    if twice:
+        raise InputError(f"--tie {twice}", "given beside a prior or a value of it", "one of them")
+    return ties
+
+
+def _tied(models: dict[Any, Any], ties: dict[str, Any]) -> dict[Any, Any]:
+    """Every model with the ties that concern it; a tie that concerns none is refused."""
+    from sampler.instruments.ties import tied
+
+    for name in ties:
+        if not any(name in model.names for model in models.values()):
+            known = dict.fromkeys(n for model in models.values() for n in model.names)
+            raise InputError(f"--tie {name}", name, "a parameter of the models asked for: "
+                             + ", ".join(known))
+    return {label: tied(model, ties) for label, model in models.items()}
+
+
+def _positive_where_needed(options: argparse.Namespace, changes: dict[str, Any]) -> None:
+    said = {text.partition("=")[0].strip(): (option, text.partition("=")[2].strip())
+            for option, texts in (("--prior", options.prior), ("--fix", options.fix))
+            for text in texts}
     for name in changes:
         if POSITIVE.fullmatch(name) and not _positive(changes[name]):
-            text = next(t for t in texts if t.partition("=")[0].strip() == name)
-            raise InputError(f"--prior {name}", text.partition("=")[2].strip(),
-                             "a prior on positive values",
-                             "let it begin above 0, such as Uniform(0.1,2)")
+            option, text = said[name]
+            raise InputError(f"{option} {name}", text, *{
+                "--prior": ("a prior on positive values",
+                            "let it begin above 0, such as Uniform(0.1,2)"),
+                "--fix": ("a value above 0", "")}[option])
 
 
 def _positive(prior: Any) -> bool:
@@ -666,16 +737,19 @@ def _own_seeds(models: dict[Any, Any], seed: int) -> dict[Any, int]:
     return {label: _seeds([text], "", seed)[text] for label, text in texts.items()}
 
 
-def _known_priors(models: Iterable[Any], changes: dict[str, Any], noise: str) -> None:
+def _known_priors(models: Iterable[Any], changes: dict[str, Any], noise: str,
+                  options: argparse.Namespace) -> None:
     """Refuse a prior that none of the models has a use for."""
     models = list(models)
+    fixed = {text.partition("=")[0].strip() for text in options.fix}
     for name in changes:
         if not any(_concerns(model, name) for model in models):
             known = dict.fromkeys(n for model in models for n in model.priors)
             numbered = any(c.isdigit() for c in name)
             shown = known if numbered else dict.fromkeys(
                 re.sub(r"\d+_", "_", n, count=1) for n in known)
-            raise InputError("--prior", name, "a parameter of the models asked for: "
+            raise InputError("--fix" if name in fixed else "--prior", name,
+                             "a parameter of the models asked for: "
                              + ", ".join([*shown, *([noise] if noise else [])]))
 
 
@@ -762,7 +836,7 @@ class _Progress:
 
 
 def _save(figure: Any, stem: Path) -> None:
-    figure.savefig(f"{stem}.png", dpi=200)
+    figure.savefig(f"{stem}.png", dpi=200, pil_kwargs={"compress_level": 3})
     figure.set_layout_engine("none")  # laid out already: the second file need not do it again
     figure.savefig(f"{stem}.pdf")
 

@@ -315,6 +315,11 @@ class _Target:
         cpu.quadratics(self.problem, *self._buffers, np.array(self.linear),
                        np.ascontiguousarray(theta),
                        aligned_zeros((K, int(self.problem.padded.max()))), offset, pull, precision)
+        # Where the curve has no value the likelihood is 0, whatever the amplitudes: the row is left
+        # out by numbers that say nothing.
+        inside = (np.isfinite(offset) & np.isfinite(pull).all(axis=1)
+                  & np.isfinite(precision).all(axis=(1, 2)))
+        offset[~inside], pull[~inside], precision[~inside] = 0.0, 0.0, 0.0
         priors = [self.priors[p] for p in self.linear]
         proposal = _conditional(priors, pull, precision)
         uniform = self._uniform(n, 2 * K, way, *((_KEPT, 0) if first is None
@@ -327,7 +332,7 @@ class _Target:
                       + 0.5 * np.einsum("nk,nkm,nm->n", h, precision, h))
             density = sum(log_density(prior, h[:, k]) for k, prior in enumerate(priors))
             logs.append(density - energy - proposal.log_density(h))
-        return np.asarray(np.logaddexp(*logs) - math.log(2.0))
+        return np.where(inside, np.logaddexp(*logs) - math.log(2.0), -np.inf)
 
 
 def _jointly_linear(problem: Any, sorted_by: set[int]) -> list[int]:

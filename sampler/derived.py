@@ -77,6 +77,9 @@ class Derived:
     def __str__(self) -> str:
         from sampler.report import _digits
 
+        if self.undefined == 1.0:
+            return (f"{self.name} = {self.text}: without a value in every draw (a division by 0, "
+                    "or the log or root of a negative number)")
         row = self.row()
         spread = 0.5 * (row["high68"] - row["low68"])      # the sd may be that of far tails
         low95, low68, median, high68, high95, mean = (_digits(row[k], spread) for k in (

@@ -21,6 +21,11 @@ from sampler.shapes import Formula
 MOST_CHARACTERS, MOST_NODES, MOST_DEPTH = 2000, 500, 50
 LARGEST_EXPONENT, LARGEST_NUMBER = 64, 1e300
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}\Z")
+# A number is taken whole or not at all: 2b is a 2 and a b, 1e5 and 0x1f have no name in them.
+_NUMBER = (r"(?<![A-Za-z0-9_.])(?>0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+"
+           r"|(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)")
+_WORD = re.compile(rf"{_NUMBER}|[A-Za-z_][A-Za-z0-9_]*")
+_NUMBER_AND_NAME = re.compile(rf"({_NUMBER})\s*([A-Za-z_][A-Za-z0-9_]*)")
 _FUNCTIONS = {"exp": sp.exp, "log": sp.log, "sqrt": sp.sqrt, "sin": sp.sin, "cos": sp.cos,
               "tan": sp.tan, "atan": sp.atan, "erf": sp.erf, "Abs": sp.Abs, "abs": sp.Abs}
 _RESERVED = {*_FUNCTIONS, "Piecewise"}
@@ -71,13 +76,34 @@ def parse_expression(text: str, field: str = "formula") -> Any:
     plain = text.strip()
     if _nesting(plain) > MOST_DEPTH:
         raise InputError(field, "deeply nested brackets", f"at most {MOST_DEPTH} levels")
+    _unreserved(plain, field)
     try:
         tree = ast.parse(plain, mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise InputError(field, _short(plain), "a formula such as a*exp(-x/t)") from None
+        raise _unreadable(plain, field) from None
     if sum(1 for _ in ast.walk(tree)) > MOST_NODES:
         raise InputError(field, "a very long formula", f"at most {MOST_NODES} terms and signs")
     return _build(tree.body, field, 0)
+
+
+def _unreserved(text: str, field: str) -> None:
+    """Refuse Python's own words: none but True has a place in a formula."""
+    for match in _WORD.finditer(text):
+        word = match.group()
+        if keyword.iskeyword(word) and word not in ("True", "False", "None"):
+            raise InputError(field, f"{word}, a reserved word", "another name", {
+                "lambda": "such as lam", "if": "Piecewise((a, x < c), (b, True)) is a choice"}.get(
+                    word, f"such as {word}_"))
+
+
+def _unreadable(text: str, field: str) -> InputError:
+    """Where Python may have stumbled: over a name that begins with a digit."""
+    found = _NUMBER_AND_NAME.search(text)
+    if found is None:
+        return InputError(field, _short(text), "a formula such as a*exp(-x/t)")
+    number, name = (part[:40] for part in found.groups())
+    return InputError(field, _short(found.group()), "a name that begins with a letter",
+                      f"{number}*{name} is the product")
 
 
 def _nesting(text: str) -> int:
@@ -142,9 +168,12 @@ def _number(value: float, field: str) -> Any:
 def _name(name: str, field: str) -> Any:
     if name in _CONSTANTS:
         return _CONSTANTS[name]
-    if not _NAME.match(name) or keyword.iskeyword(name) or name in _RESERVED:
-        raise InputError(field, repr(name[:40]),
-                         "names of letters, digits and underscores, at most 31 long")
+    if name in _RESERVED:
+        raise InputError(field, f"{name} without brackets", "another name",
+                         "that is what a function is called")
+    if not _NAME.match(name):
+        raise InputError(field, repr(name[:40]), "names that begin with a letter, of letters, "
+                         "digits and underscores, at most 31 long")
     return sp.Symbol(name, real=True)
 
 

@@ -224,8 +224,10 @@ def evaluator(formula: Formula) -> Any:
     """The formula as a NumPy function of x and its parameters."""
     import sympy as sp
 
+    from sampler.printing import numpy_functions
+
     symbols = [sp.Symbol("x", real=True), *(sp.Symbol(n, real=True) for n in formula.parameters)]
-    return sp.lambdify(symbols, formula.expression, modules="numpy")
+    return sp.lambdify(symbols, formula.expression, modules=numpy_functions(formula.expression))
 
 
 def _label(term: Term, taken: Mapping[str, Any]) -> str:

@@ -237,9 +237,18 @@ def _power(u: str, n: int) -> str:
     return product if n > 0 else f"1.0 / ({product})"
 
 
+def numpy_functions(expression: Any) -> Any:
+    """The ``modules`` of sympy's lambdify: NumPy, and scipy's erf for a formula that has one."""
+    if not expression.has(sp.erf):
+        return "numpy"
+    from scipy.special import erf
+
+    return [{"erf": erf}, "numpy"]
+
+
 @cache
 def _column_function(expression: Any) -> Any:
-    return sp.lambdify([x], expression, modules="numpy")
+    return sp.lambdify([x], expression, modules=numpy_functions(expression))
 
 
 def x_only_columns(formula: Formula, grid: Array) -> list[tuple[str, Array]]:

@@ -24,9 +24,11 @@ from sampler.evidence import free_energy, free_energy_along
 from sampler.exchange import Run
 from sampler.labels import COMPONENT, exchangeable, fold
 from sampler.lettering import drawable, families, without_font
+from sampler.posterior import Posterior
 from sampler.priors import Bernoulli, LogUniform, Ordered, in_words, support
 
 Array = NDArray[np.float64]
+PRIOR_DRAWS = 200     # at which a formula is looked at for x where it has no value
 # The palette of Okabe and Ito, safe for colour-blind readers.
 _BLUE, _ORANGE, _GREEN, _RED, _PINK, _SKY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
@@ -86,14 +88,50 @@ def summary(run: Run) -> str:
 
 
 def _outside(run: Run) -> list[str]:
-    """How much of the prior the noise law forbids: it is part of F like a bound."""
+    """How much of the prior the curve or the noise law forbids: it is part of F like a bound."""
     if run.betas[0] > 0.0:
         return []
     inside = float(np.isfinite(run.energy[..., 0]).mean())
     if inside == 1.0 or inside == 0.0:
         return []
-    return [f"  of the prior {1.0 - inside:.1%} lies outside the support (a mean count < 0), which "
+    name, at, share = undefined(run.posterior)
+    counts = any(block.data.law == POISSON for block in run.posterior.blocks)
+    why = ["a mean count < 0"] if counts else []
+    why += [f"{name} has no real value at some x, most often at {at:g}"] if share else []
+    return [f"  of the prior {1.0 - inside:.1%} lies outside the support ("
+            f"{', or '.join(why) or 'no real value, or one beyond floating point'}), which "
             f"is {-math.log(inside):.2f} nats of F"]
+
+
+def undefined(posterior: Posterior) -> tuple[str, float, float]:
+    """Where a formula has no real value: such parameters have no likelihood (energy inf).
+
+    Parameters
+    ----------
+    posterior : Posterior
+
+    Returns
+    -------
+    name, x, share
+        Of the formula with the largest share of `PRIOR_DRAWS` draws of the prior that have an x
+        without a value, and the x where most of them have none; share 0 if there is no such.
+
+    Examples
+    --------
+    >>> from sampler import Data, Model, parse_formula
+    >>> root = Model.single(parse_formula("root", "sqrt(x - b)"), b=(1, 2))
+    >>> undefined(Posterior(root, Data([0, 1, 2, 3], [0, 0, 0, 1], noise=0.1)))
+    ('root', 0.0, 1.0)
+    """
+    theta, out = posterior.draw_prior(PRIOR_DRAWS), ("", math.nan, 0.0)
+    for i, block in enumerate(posterior.blocks):
+        curves = posterior.terms(theta, block=i).values()
+        for term, curve in zip(block.model.terms, curves, strict=True):
+            bad = np.isnan(curve)
+            share = float(bad.any(axis=1).mean())
+            if share > out[2]:
+                out = (term.formula.name, float(block.data.x[bad.sum(axis=0).argmax()]), share)
+    return out
 
 
 def _parameter_table(run: Run, draws: Array) -> list[str]:
@@ -450,6 +488,8 @@ def draw_ladder(run: Run) -> Any:
     heat.axhline(0.5 * run.sampled, color="0.4", ls=":", lw=1.0)
     heat.set(xscale="log", xlabel="inverse temperature β (dimensionless)",
              ylabel="β² Var U (dimensionless)", title="(d) Heat capacity (dotted: d/2)")
+    for axes in (energy, heat):     # decades without their ninths: half the time of the drawing
+        axes.minorticks_off()
     return figure
 
 

@@ -152,7 +152,8 @@ class Pair:
         return compared
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.long] * (name == "selection")) for name in MODELS])
 def test_same_decisions_as_the_law_of_the_data(name: str) -> None:
     assert Pair(*MODELS[name]).locked(40) > 35
 
@@ -305,6 +306,7 @@ def test_nothing_left_to_move_or_only_the_noise(noise: Any) -> None:
     assert within(found.value, exact, found.error) and found.error < 0.05
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["peaks", "a uniform height", "selection of lines that move"])
 def test_the_same_free_energy_as_with_amplitudes_drawn(name: str) -> None:
     """F does not depend on what is integrated out; 4 joint errors, false alarm 2e-4."""

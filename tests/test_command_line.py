@@ -16,6 +16,8 @@ import pytest
 from sampler.__main__ import _Progress, main
 from sampler.checkpoint import load_run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROOT = Path(__file__).resolve().parent.parent
 T1 = str(ROOT / "data/nmr/t1_inversion_recovery_dnplab304.csv")
 FIT = ["fit", T1, "--instrument", "relaxation", "--noise", "column", "--K", "1"]
@@ -298,6 +300,7 @@ def test_an_internal_error_is_not_taken_for_bad_input(
     assert "Traceback" in error and "ValueError: planted" in error and "internal error" in error
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("words", ["burn-in", "counting"])
 def test_an_interrupt_loses_only_what_was_not_counted(
         words: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ from sampler.comparing import compare, labels_of, load_runs, model_text, same_da
 from sampler.priors import Normal, Ordered, Uniform
 from sampler.tables import data_hash
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROOT = Path(__file__).resolve().parent.parent
 T1 = str(ROOT / "data/nmr/t1_inversion_recovery_dnplab304.csv")
 FIT = ["fit", T1, "--instrument", "relaxation", "--noise", "unknown"]
@@ -162,6 +164,7 @@ def test_compare_on_the_command_line(fitted: Path, tmp_path: Path,
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.long
 def test_ctrl_c_before_a_model_is_counted_leaves_a_report_of_the_others(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,6 +74,9 @@ def test_draws_without_a_value_are_counted_and_said() -> None:
     known = np.log(run.draws[..., 0][run.draws[..., 0] > 0.4] - 0.4)
     assert found.row()["median"] == pytest.approx(np.median(known))
     assert math.isnan(found.row()["ess"])
+    assert "in every draw" not in str(found)
+    assert str(derive(run, "r=sqrt(-1 - offset**2)")).startswith(
+        "r = sqrt(-1 - offset**2): without a value in every draw")
     assert math.isnan(derive(run, "never=log(-1 - offset**2)").row()["mean"])
 
 

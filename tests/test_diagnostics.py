@@ -215,6 +215,7 @@ def test_clean_run_is_trusted(clean: Run) -> None:
     assert found.barrier == pytest.approx(float((1.0 - clean.swap_rate).sum()))
 
 
+@pytest.mark.long
 def test_false_alarms() -> None:
     """40 clean runs of three kinds: not one alarm (each true rate is below 0.3 %)."""
     for seed in range(20):
@@ -338,6 +339,7 @@ def test_numbering_of_components_does_not_matter() -> None:
 # ---- a support smaller than the prior -----------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_prior_mostly_outside_the_support_is_no_fault() -> None:
     """Counts on a line whose prior is at least 0 at all eight points in 8.9 % of its volume:
     the prior's other draws can go nowhere, whatever the ladder, and F is right.

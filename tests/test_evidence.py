@@ -344,6 +344,7 @@ def wandering(generator: np.random.Generator, rungs: int, sweeps: int) -> np.nda
     return out
 
 
+@pytest.mark.long
 def test_what_replicas_remember_is_counted() -> None:
     """Every replica keeps a number of its own for 200 sweeps and adds it, with the sign of its
     rung, to a white noise ten times as large.  Over 300 repeats the error by replica is that of the

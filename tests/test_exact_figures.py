@@ -160,6 +160,7 @@ def test_integration_by_three_fits() -> None:
     assert found == pytest.approx(exact, abs=1e-10)
 
 
+@pytest.mark.long
 def test_the_law_of_integration_has_two_degrees_of_freedom() -> None:
     """10,000 pairs of sets of ten points, the second noisier; broken twins: half the noise
     forgotten, and a gap of 0.2 forgotten."""
@@ -309,6 +310,7 @@ def test_the_law_of_a_second_height() -> None:
     assert len(x) == settings.points
 
 
+@pytest.mark.long
 def test_the_noise_that_is_read_off_a_fitted_curve() -> None:
     """200 campaigns of 24 data sets on a known curve: the spread of ln(noise at 95 %) is the error
     claimed, within a quarter, and its bias below a third of it; half the error is caught."""

@@ -210,7 +210,7 @@ def test_show_and_resume_work_on_the_saved_run(
     assert main(["resume", str(saved), "--sweeps", "0"]) == 2
     assert main(["resume", str(saved), "--sweeps", "9", "--out", "x.txt"]) == 2
     assert "a file that ends in .npz" in capsys.readouterr().err
-    assert main(["show", str(saved), "--figure", str(tmp_path / "none/fit.png")]) == 2
+    assert main(["show", str(saved), "--figure", str(saved / "fit.png")]) == 2
     assert "--figure: received" in capsys.readouterr().err
     assert main(["show", str(folder)]) == 2
     assert "K0.npz" in capsys.readouterr().err

@@ -41,6 +41,7 @@ def test_another_seed_or_step_is_seen(name: str) -> None:
     assert off(name, moved) > 1e-8
 
 
+@pytest.mark.long
 def test_a_run_with_a_near_tie_is_not_stored(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two twins: a tie in an exchange, and one that only a disturbed run meets."""

@@ -287,6 +287,7 @@ def test_what_is_not_given_is_said_and_not_scored() -> None:
     assert "no error given: not scored" in str(unscored)
 
 
+@pytest.mark.long
 def test_weights_that_go_with_the_answer() -> None:
     """An honest importance sampler whose draws lie to one side: 200 runs of 8000 draws, z rms of
     every share within 4 / sqrt(400) of one; Kish's number would call its errors wrong."""

@@ -190,6 +190,7 @@ def test_the_noise_integrated_out() -> None:
     assert found[1] - found[0] == pytest.approx(two - one, abs=1e-5)
 
 
+@pytest.mark.long
 def test_three_exponentials_by_quadrature() -> None:
     """Two grids agree, and with runs before this one to 0.05 certified sd: rates and amplitudes by
     a Markov chain in the rates alone."""

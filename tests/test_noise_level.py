@@ -125,6 +125,7 @@ def test_linear_interpolation_would_not_do(by_ladder: None) -> None:
     assert not within(straight, truth, point.free_energy_error)
 
 
+@pytest.mark.long
 def test_the_bridge_holds_the_cold_end() -> None:
     """Sampled, not drawn: with the bridge as anchor the error near beta = 1 falls, and F stays
     within 4 errors at every level (5 numbers; false alarm 3e-4)."""

@@ -345,7 +345,7 @@ def test_a_saved_run_has_a_report_of_its_own(tmp_path: Path, runs: dict[Any, Run
     assert main(["show", str(tmp_path / "K1.npz"), "--report", str(out)]) in (0, 1)
     assert "K1 favoured: the only model given" in "".join(Reader(out.read_text("utf-8")).words)
     for wrong, words in (("x.txt", "a name that ends in .html"),
-                         (str(tmp_path / "none/x.html"), "a file that can be written")):
+                         (str(tmp_path / "K1.npz/x.html"), "a file that can be written")):
         capsys.readouterr()
         assert main(["show", str(tmp_path / "K1.npz"), "--report", wrong]) == 2
         assert words in capsys.readouterr().err
@@ -365,6 +365,7 @@ def test_no_figure_library_is_loaded_for_a_page() -> None:
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.long
 def test_a_model_of_many_parameters_shows_its_first_pairs() -> None:
     names = [f"c{k}" for k in range(16)]
     prior = {f"c{k}": Normal(0, 1) for k in range(16)}

@@ -212,3 +212,24 @@ def test_limits_are_where_they_are_said(inside: str, beyond: str) -> None:
     assert parse_expression(inside).free_symbols
     with pytest.raises(InputError):
         parse_expression(beyond)
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("a*exp(-x*lambda)", ["lambda, a reserved word", "such as lam."]),
+    ("in*x", ["in, a reserved word", "such as in_."]),
+    ("a if x < b else c", ["if, a reserved word", "Piecewise"]),
+    ("2or x", ["or, a reserved word"]),
+    ("a + 2b*x", ["received '2b'", "begins with a letter", "2*b is the product"]),
+    ("1e-3x", ["received '1e-3x'", "1e-3*x is the product"]),
+    ("2 b", ["received '2 b'", "2*b is the product"]),
+    ("0x1fg*x", ["received '0x1fg'", "0x1f*g is the product"]),
+    ("_a*x", ["'_a'", "begin with a letter"]),
+    ("erf*x", ["erf without brackets", "a function"]),
+    ("1e5*(x", ["received '1e5*(x'", "such as a*exp(-x/t)"]),
+    ("Piecewise((a, x < b), (c, True)", ["a formula such as"])])
+def test_the_word_that_is_the_trouble_is_named(text: str, words: list[str]) -> None:
+    """Refused before Python's parser can warn of it (warnings are errors here)."""
+    with pytest.raises(InputError) as caught:
+        parse_expression(text)
+    for word in words:
+        assert word in str(caught.value)

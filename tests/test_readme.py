@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.__main__ import HANDED_ON
 from experiments.__main__ import build_parser as experiments_parser
 from sampler.__main__ import build_parser as fit_parser
 
@@ -57,7 +58,7 @@ def test_every_command_of_the_readme_and_the_book_is_understood() -> None:
     assert len(commands) >= 4
     for command in commands:
         words = shlex.split(command.replace("\\\n", " "))
-        parser = fit_parser() if words[0] in ("fit", "show", "resume") else experiments_parser()
+        parser = fit_parser() if words[0] in HANDED_ON else experiments_parser()
         parser.parse_args(words)
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for target in re.findall(r"^make ([a-z-]+)", text, re.MULTILINE):

@@ -245,6 +245,7 @@ def test_what_is_added_to_the_restricted_evidence_is_its_share_of_the_prior() ->
     assert np.all((honesty.EDGE[0] < edges) & (edges < honesty.EDGE[1]))
 
 
+@pytest.mark.long
 def test_a_run_on_a_spike_that_it_finds() -> None:
     """Volume ratio e**8.3, where 30 of 30 are right: F and the weight 0.9 within 4.5 errors; the
     twin has no spike, and there is none to be seen."""
@@ -394,6 +395,7 @@ def test_exact_free_energy_of_the_product_by_second_routes() -> None:
     assert choosing.product_free_energy(x, level, noise) == pytest.approx(closed, abs=1e-9)
 
 
+@pytest.mark.long
 def test_the_sampler_gets_the_models_whose_probabilities_are_known() -> None:
     """One run of each kind; z as in the campaign, beyond 4.5 once in 1e5."""
     for name in ("second peak in place", "second peak anywhere"):
@@ -555,6 +557,7 @@ def test_a_campaign_goes_on_where_it_stopped_and_after_a_change_begins_anew(
     assert reliability.table(results.load("reliability", tmp_path)).startswith("**D5 spike")
 
 
+@pytest.mark.long
 def test_verdicts_of_campaigns_that_were_not_run_again_are_kept_with_their_version(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never with the present one: D5 spike is judged anew, what was whole before stays, and what
@@ -636,6 +639,7 @@ def test_a_run_that_crashes_is_a_failure_of_its_campaign(tmp_path: Path) -> None
     assert [c.holds for c in reliability.check(result)] == [False]
 
 
+@pytest.mark.long
 def test_a_real_run_in_a_process_of_its_own(tmp_path: Path) -> None:
     result = reliability.compute(replace(reliability.QUICK, campaigns=("B1",)),
                                  store=tmp_path / "runs.jsonl")
@@ -690,6 +694,7 @@ def test_a_kernel_with_a_wrong_density_is_caught(monkeypatch: pytest.MonkeyPatch
         true.cache_clear()
 
 
+@pytest.mark.long
 def test_rates_frozen_steps_permutations_and_their_judges() -> None:
     rows = [moves.exchanged_run("straight_line", 1)]
     assert rows[0]["frozen"] and max(map(abs, rows[0]["z"])) < 4.5

@@ -167,6 +167,7 @@ def test_one_peak_of_nagata_by_quadrature() -> None:
     assert not within(found.reduced, 367.2867 + 8 * found.error, found.error)
 
 
+@pytest.mark.long
 def test_one_peak_of_nagata_second_route() -> None:
     """The quadrature itself: height in closed form is not needed, a grid of 3 x 61 points on
     +-8 posterior standard deviations does it to four digits."""
@@ -265,6 +266,7 @@ def test_until_stops_at_the_wanted_error_and_trusted() -> None:
     assert run.stopped == "until"
 
 
+@pytest.mark.long
 def test_a_limit_that_is_too_low_is_said() -> None:
     run = sample(PEAK, until=1e-4, max_sweeps=3000, seed=2)
     assert run.stopped == "limit"

@@ -13,6 +13,8 @@ import pytest
 from experiments.campaigns import stops
 from sampler import checkpoint
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 def failing(findings: Any) -> list[str]:
     return [f.claim for f in findings if f.holds is False]

@@ -178,6 +178,7 @@ def worst_box(problems: Iterator[tuple[Any, ...]]) -> float:
     return worst
 
 
+@pytest.mark.long
 def test_walls_keep_their_digits() -> None:
     """8 lines in boxes."""
     assert worst_box(boxes(21, 8, 2.7)) < 1.0
@@ -280,6 +281,7 @@ def worst_unknown_noise(seed: int, count: int, most: float) -> float:
     return worst
 
 
+@pytest.mark.long
 def test_unknown_noise_between_walls_keeps_its_digits() -> None:
     """8 slopes in boxes."""
     assert worst_unknown_noise(33, 8, 2.7) < 1.0

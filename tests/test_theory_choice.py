@@ -418,6 +418,7 @@ def test_the_law_counts_its_room_from_the_offset(offset: float, half_width: floa
     choice.probability_of_offset(question)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("known", [True, False])
 def test_points_needed_is_beyond_the_last_dip(known: bool) -> None:
     """The power falls with N before it grows: asked for little, few points have it and more have

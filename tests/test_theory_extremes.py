@@ -336,6 +336,7 @@ def off_in_widths(found: tuple[Any, Any], wanted: tuple[Any, Any]) -> float:
     return worst
 
 
+@pytest.mark.long
 def test_posterior_of_any_regression_keeps_its_digits_or_says_so() -> None:
     """200 hard regressions; nine in ten of them are worth no warning."""
     said = 0

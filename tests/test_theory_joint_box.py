@@ -97,7 +97,7 @@ def test_law_of_integration_with_walls(values: tuple[float, float], sds: tuple[f
 
 
 @pytest.mark.parametrize(("room", "wide"), [
-    (1.0, False), *(pytest.param(room, False, marks=pytest.mark.long) for room in (2.0, 3.0)),
+    *(pytest.param(room, False, marks=pytest.mark.long) for room in (1.0, 2.0, 3.0)),
     (7.5, True)])
 def test_law_of_difference_near_a_wall(room: float, wide: bool) -> None:
     """100,000 pairs whose truths are some standard deviations from a wall of a box that is wide by
@@ -150,6 +150,7 @@ def test_law_on_whole_data_sets() -> None:
     assert p_value((0.8, 0.8)) < 1e-3
 
 
+@pytest.mark.long
 def test_law_by_roots_one_by_one() -> None:
     """The ends of the interval of D by scipy's root finder, from the least difference by its
     search, at 601 values of J, trapezoid: 1e-6.  Broken twin: estimates of equal weight."""
@@ -220,6 +221,45 @@ def test_a_box_much_smaller_than_the_likelihoods(half: float) -> None:
             assert abs(np.mean(differences < 0) - wanted) > 0.02
 
 
+@pytest.mark.parametrize("half", [1e-5, 1e-8])
+@pytest.mark.parametrize(("values", "sds"), [
+    ((0.0, 0.0), (0.065, 4.2)), ((0.0, 0.0), (16.0, 0.11)), ((0.001, 9.4), (0.05, 13.6))])
+def test_a_tiny_box_and_uneven_sets(values: tuple[float, float], sds: tuple[float, float],
+                                    half: float) -> None:
+    """The same where one set is a hundred times the sharper: the difference of the estimates
+    decides within a layer of the sharper variance, which cuts at its standard deviation miss by up
+    to 1e-5."""
+    u = np.array(values) / sds
+    wanted = math.prod(stats.norm.cdf(u)) + math.prod(stats.norm.cdf(-u))
+    found = joint_box.cumulative_with_box(truths(values, sds), (-half, half))
+    assert found == pytest.approx(wanted, abs=(half / min(sds)) ** 2 + 1e-9)
+
+
+def test_both_estimates_far_below_a_box() -> None:
+    """The sharper posterior lies on the lower wall, 2.5e6 standard deviations above its estimate:
+    integrated where the broader likelihood is larger there than on average, its estimate in the
+    first third of the box or below, to second order in the box."""
+    values, sds, box = (-6877.0, -11065.0), (0.0027, 8409.0), (3.3, 12.0)
+    wanted = stats.norm.cdf(((2 * box[0] + box[1]) / 3 - values[1]) / sds[1])
+    found = joint_box.cumulative_with_box(truths(values, sds), box)
+    assert found == pytest.approx(wanted, abs=1e-8)
+
+
+def test_the_least_difference_is_never_above_zero() -> None:
+    """Where both posteriors have the same mean the sets are integrated, whatever the box: 300
+    designs.  Three standard deviations from there it is above zero in over a third."""
+    g, above = np.random.default_rng(4), 0
+    for _ in range(300):
+        ratio, half = np.exp(g.normal(size=2) * (2.0, 2.0))
+        pair = joint_box._Pair(np.zeros(2), np.array([1.0, ratio]) / math.hypot(1.0, ratio), half)
+        J = g.normal(size=8) * (1.0 + half)
+        least, D = joint_box._least(pair, J, np.zeros(8))
+        assert np.all(least <= 1e-13)
+        assert np.all(np.abs(pair.difference(J, D)[1]) <= 1e-3 * (1.0 + np.abs(D)))
+        above += int(np.sum(pair.difference(J, D + 3.0)[0] > 0.0))
+    assert above > 800
+
+
 def test_one_set_that_knows_its_parameter_is_the_choice_of_an_offset() -> None:
     """To integrate with a set of no noise at zero is to leave the offset out: `theory.choice`."""
     for N, offset, xi in ((4, 0.3, 1.0), (1, 0.0, 1.0), (9, 1.2, 0.5)):
@@ -273,8 +313,9 @@ def test_the_pieces_by_mpmath() -> None:
                     for e in (steps.difference, steps.slope)]
         assert symbolic == pytest.approx([wanted, apart / float(S)], rel=1e-9, abs=1e-12)
         Js, Ds = np.array([J]), np.array([D])
-        assert pair.difference(Js, Ds)[0] == pytest.approx(wanted, rel=1e-11, abs=1e-13)
-        assert pair.apart(Js, Ds)[0] == pytest.approx(apart, rel=1e-10, abs=1e-13)
+        found = [float(v[0]) for v in pair.difference(Js, Ds)]
+        assert found[0] == pytest.approx(wanted, rel=1e-11, abs=1e-13)
+        assert found[1] == pytest.approx(apart, rel=1e-10, abs=1e-13)
 
 
 def test_the_slope_is_the_difference_of_the_means_and_both_evidences_are_integrals() -> None:

@@ -138,7 +138,7 @@ def fits(law: Quadratic, found: np.ndarray) -> bool:
 
 
 @pytest.mark.parametrize(("M", "shared"), [
-    (2, None), pytest.param(3, None, marks=pytest.mark.long), (3, [0])])
+    (2, None), *(pytest.param(3, shared, marks=pytest.mark.long) for shared in (None, [0]))])
 def test_law_of_integration_under_a_wide_box(M: int, shared: list[int] | None) -> None:
     """2000 groups of data sets of unequal noise, two or three sets, all or one parameter shared:
     Kolmogorov-Smirnov p > 1e-3; the law of equal truths is caught."""
@@ -156,6 +156,7 @@ def test_law_of_integration_under_a_wide_box(M: int, shared: list[int] | None) -
         law.mean - 0.5 * len(law.weights), rel=1e-12)
 
 
+@pytest.mark.long
 def test_law_of_integration_under_a_gaussian_prior() -> None:
     """1000 groups of three sets, prior of a mean that is not zero: Kolmogorov-Smirnov p > 1e-3,
     exact mean; equal truths are caught."""

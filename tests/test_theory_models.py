@@ -35,6 +35,7 @@ LINE = design(X)
 # --- unknown noise ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_conjugate_noise_by_quadrature_over_the_variance() -> None:
     """F, and the mean and covariance of theta, as an integral over ln v of known-noise answers."""
     found = noise.normal_inverse_gamma(LINE, Y, 3.0, 1.0, 0.0, [4.0, 1.0])

@@ -283,7 +283,7 @@ def information(line: BoxLine, beta: float = 1.0) -> float:
     if found > 1e-3:
         return found
     # dH / d beta = beta Var U: nearly the prior, H is a small difference, this integral is not.
-    nodes, weights = legendre(8)
+    nodes, weights = legendre(5)
     rungs = 0.5 * b * (nodes + 1.0)
     return float(0.5 * b * weights @ [rung * moments(line.ground, rung)[2] for rung in rungs])
 

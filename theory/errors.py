@@ -56,11 +56,11 @@ def finite(field: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]:
         raise DomainError(field, _short(values), "numbers")
     if array.ndim != ndim:
         raise DomainError(field, f"an array of shape {array.shape}", f"{ndim} dimension(s)")
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        index = ", ".join(str(i) for i in bad[0])
+    if not np.isfinite(array).all():
+        bad = np.argwhere(~np.isfinite(array))[0]
+        index = ", ".join(str(i) for i in bad)
         raise DomainError(f"{field}[{index}]" if ndim else field,
-                          str(array[tuple(bad[0])]), "a finite number")
+                          str(array[tuple(bad)]), "a finite number")
     array.setflags(write=False)
     return array
 
@@ -68,10 +68,11 @@ def finite(field: str, values: ArrayLike, ndim: int) -> NDArray[np.float64]:
 def positive(field: str, values: ArrayLike, zero: bool = False) -> NDArray[np.float64]:
     """Finite numbers above zero (``zero``: or equal to it), of any shape."""
     array = finite(field, values, np.ndim(values))
-    bad = np.argwhere((array < 0) | ((array == 0) & (not zero)))
-    if len(bad):
-        place = f"[{', '.join(str(i) for i in bad[0])}]" if array.ndim else ""
-        raise DomainError(field + place, str(array[tuple(bad[0])]),
+    wrong = array < 0 if zero else array <= 0
+    if wrong.any():
+        bad = np.argwhere(wrong)[0]
+        place = f"[{', '.join(str(i) for i in bad)}]" if array.ndim else ""
+        raise DomainError(field + place, str(array[tuple(bad)]),
                           "a number >= 0" if zero else "a positive number")
     return array
 

@@ -204,24 +204,27 @@ def _singular(A: Array) -> tuple[Array, Array, Array]:
     wide = R.shape[0] < R.shape[1]
     W, V = (R.T.copy() if wide else R.copy()), np.eye(min(R.shape))
     order = np.argsort(-np.linalg.norm(W, axis=0))
-    W, V = W[:, order], V[:, order]
+    # Columns as rows, those of W and V in one: both turn together.
+    n, both = len(W), np.concatenate([W[:, order], V[:, order]]).T.copy()
     for _ in range(40):
         worst = 0.0
-        for p, q in combinations(range(W.shape[1]), 2):
-            a, b, c = W[:, p] @ W[:, p], W[:, q] @ W[:, q], W[:, p] @ W[:, q]
+        for p, q in combinations(range(len(both)), 2):
+            one, two = both[p], both[q]
+            a, b, c = (float(u @ v) for u, v in ((one[:n], one[:n]), (two[:n], two[:n]),
+                                                 (one[:n], two[:n])))
             if abs(c) <= 1e-15 * math.sqrt(a * b):
                 continue
             worst = max(worst, abs(c) / math.sqrt(a * b))
             zeta = (b - a) / (2 * c)
             t = math.copysign(1.0, zeta) / (abs(zeta) + math.hypot(1.0, zeta))
             cosine = 1.0 / math.hypot(1.0, t)
-            turn = np.array([[cosine, cosine * t], [-cosine * t, cosine]])
-            W[:, [p, q]], V[:, [p, q]] = W[:, [p, q]] @ turn, V[:, [p, q]] @ turn
+            both[p], both[q] = cosine * (one - t * two), cosine * (t * one + two)
         if worst < 1e-14:
             break
     else:
         raise DomainError("design", "a matrix whose singular vectors do not converge",
                           "finite numbers", "choose other units")
+    W, V = both[:, :n].T, both[:, n:].T
     values = np.linalg.norm(W, axis=0)
     U = W / np.where(values > 0, values, 1.0)
     return (Q @ V, values, U.T) if wide else (Q @ U, values, V.T)

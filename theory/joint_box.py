@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,7 +136,8 @@ def cumulative_with_box(truths: Sequence[Estimate], box: tuple[float, float],
     Returns
     -------
     float or array
-        To 1e-9, in boxes down to 1e-8 standard deviations of the broader estimate.
+        To 1e-9, in boxes down to 1e-8 standard deviations of the broader estimate; to 1e-6 where
+        one estimate is more than 1e4 times the sharper.
 
     Raises
     ------
@@ -193,118 +193,136 @@ class _Pair(NamedTuple):
         """Both, from their weighted mean and their difference."""
         return J + D * self.sd[0] ** 2, J - D * self.sd[1] ** 2
 
-    def by_shares(self, J: Array, D: Array) -> Array:
-        """F_int - F_sep by the shares of three normal laws in the box."""
-        (one, two), (s1, s2) = self.estimates(J, D), self.sd
-        return np.asarray(
-            0.5 * D * D + 0.5 * math.log(2 * math.pi) - math.log(2 * self.half)
-            + _log_share(one, s1, self.half) + _log_share(two, s2, self.half)
-            - _log_share(J, s1 * s2, self.half))
-
-    def difference(self, J: Array, D: Array) -> Array:
-        """F_int - F_sep."""
-        if 2 * self.half > self.sd.max():
-            return self.by_shares(J, D)
-        # In a box smaller than the broader likelihood those terms cancel.  What is left is how much
-        # larger it is, on average, where the other set puts the parameter than in the whole box.
-        broad, sharp = sorted(zip(self.estimates(J, D), self.sd, strict=True), key=lambda p: -p[1])
-        near = np.abs(broad[0]) * self.half < 20.0 * broad[1] ** 2
-        found = np.empty(J.shape)
-        found[near] = -np.log1p(_gain((broad[0][near], broad[1]), (sharp[0][near], sharp[1]),
-                                      self.half))
+    def difference(self, J: Array, D: Array) -> tuple[Array, Array, Array]:
+        """F_int - F_sep; its slope in D, which is the difference of the posterior means; and its
+        curvature, which is the sum of their variances."""
+        if 4 * self.half > self.sd.max():
+            return self._by_shares(J, D)
+        # In a box much smaller than the broader likelihood those terms cancel.  What is left is
+        # how much larger it is, on average, where the other set puts the parameter than in the
+        # whole box.
+        broad = int(np.argmax(self.sd))
+        m, s = self.estimates(J, D), self.sd
+        near = np.abs(m[broad]) * self.half < 20.0 * s[broad] ** 2
         if not np.all(near):
-            found[~near] = self.by_shares(J[~near], D[~near])
-        return found
+            found = np.stack(self._by_shares(J, D))
+            if np.any(near):
+                found[:, near] = self.difference(J[near], D[near])
+            return found[0], found[1], found[2]
+        gain, apart, spread = _gain((m[broad], s[broad]), (m[1 - broad], s[1 - broad]), self.half)
+        return -np.log1p(gain), apart if broad == 0 else -apart, spread
 
-    def apart(self, J: Array, D: Array) -> Array:
-        """Posterior mean of the first set minus that of the second: the slope in D."""
-        return np.asarray(np.subtract(*(_mean(m, s, self.half) for m, s in zip(
-            self.estimates(J, D), self.sd, strict=True))))
+    def _by_shares(self, J: Array, D: Array) -> tuple[Array, Array, Array]:
+        """By the shares of three normal laws in the box."""
+        inner = float(np.prod(self.sd))
+        log_share, mean, variance = _cut(np.stack([*self.estimates(J, D), J]),
+                                         np.array([*self.sd, inner])[:, None], self.half)
+        value = (0.5 * D * D + 0.5 * math.log(2 * math.pi) - math.log(2 * self.half)
+                 + log_share[0] + log_share[1] - log_share[2])
+        return value, mean[0] - mean[1], variance[0] + variance[1]
 
 
-def _nodes(count: int = 24) -> tuple[Array, Array]:
+def _nodes(count: int) -> tuple[Array, Array]:
     """Gauss-Legendre on [-1, 1], weights of an average."""
     nodes, weights = legendre(count)
     return nodes, 0.5 * weights
 
 
-def _posterior(m: Array, s: float, half: float) -> tuple[Array, Array]:
+def _posterior(m: Array, s: Any, half: float) -> tuple[Array, Array]:
     """Nodes and probabilities of N(m, s^2) cut to the box, where it counts."""
-    nodes, weights = _nodes(24 if 2 * half < s else 40)
+    nodes, weights = _nodes(40)
     mode = np.clip(m, -half, half)
     slope = np.abs(m - mode) / s**2
     reach = 72.0 / (slope + np.sqrt(slope**2 + 72.0 / s**2))          # down by exp(-36)
     low, high = np.maximum(mode - reach, -half), np.minimum(mode + reach, half)
     t = np.multiply.outer(low, 0.5 * (1 - nodes)) + np.multiply.outer(high, 0.5 * (1 + nodes))
-    fall = (t - mode[..., None]) * (t + (mode - 2 * m)[..., None]) / (2 * s**2)
-    p = np.exp(-fall) * weights
+    fall = (t - mode[..., None]) * (t + (mode - 2 * m)[..., None])
+    p = np.exp(-fall / (2 * np.asarray(s)[..., None] ** 2)) * weights
     return t, p / p.sum(axis=-1, keepdims=True)
 
 
-def _gain(broad: tuple[Array, float], sharp: tuple[Array, float], half: float) -> Array:
+def _gain(broad: tuple[Array, float], sharp: tuple[Array, float], half: float
+          ) -> tuple[Array, Array, Array]:
     """The mean of the broader likelihood under the other's posterior over that in the box, less
-    one; both likelihoods as (estimate, standard deviation)."""
+    one; how far the posterior means lie apart; the sum of the posterior variances.  Both
+    likelihoods as (estimate, standard deviation)."""
     def growth(likelihood: tuple[Array, float], t: Array) -> Array:
         """Over its value in the middle of the box, less one."""
         m, s = likelihood
         return np.asarray(np.expm1(t * (m[:, None] - 0.5 * t) / s**2))
 
-    nodes, weights = _nodes()
-    everywhere = growth(broad, half * nodes)
-    whole = everywhere @ weights
-    m, s = sharp
-    if 2 * half < s and np.all(np.abs(m) * half < 20.0 * s**2):
-        # Nearly even, too: a covariance over the box, whose leading terms are gone.
-        other = growth(sharp, half * nodes)
-        mean = (other @ weights)[:, None]
-        more = ((everywhere - whole[:, None]) * (other - mean) / (1.0 + mean)) @ weights
+    def moments(growth: Array) -> tuple[Array, Array, Array]:
+        """Mean of the likelihood over that in the middle, and the posterior's mean and variance;
+        the odd powers of t that the growth does not multiply are gone."""
+        whole = 1.0 + growth @ weights
+        mean = growth @ (weights * t) / whole
+        return whole, mean, (half * half / 3.0 + growth @ (weights * t * t)) / whole - mean * mean
+
+    # How much the exponents change over half a box decides how many nodes they need.
+    change, other_change = (half / s * (4.0 + float(np.max(np.abs(m))) / s)
+                            for m, s in (broad, sharp))
+    even = half < 4.0 * sharp[1] and other_change < 32.0
+    nodes, weights = _nodes(8 + int(max(change, other_change) if even else change))
+    t = half * nodes
+    everywhere = growth(broad, t)
+    whole, mean, variance = moments(everywhere)
+    level = everywhere @ weights
+    if even:
+        # A covariance over the box, whose leading terms are gone.
+        other = growth(sharp, t)
+        other_whole, other_mean, other_variance = moments(other)
+        more = ((everywhere - level[:, None]) * (other - (other @ weights)[:, None])
+                ) @ weights / other_whole
     else:
+        theta, p = _posterior(*sharp, half)
+        more = np.sum(p * growth(broad, theta), axis=-1) - level
+        _, other_mean, other_variance = _cut(*sharp, half)
+    return more / whole, mean - other_mean, variance + other_variance
+
+
+def _cut(m: Array, s: Any, half: float) -> tuple[Array, Array, Array]:
+    """N(m, s^2) cut to the box: ln of its share there, its mean, and its variance, which only
+    guides steps."""
+    if np.max(s) >= 4 * half:
+        inside, at = mass(1.0 / (s * math.sqrt(2.0)), m, -half, half)
         theta, p = _posterior(m, s, half)
-        more = np.sum(p * growth(broad, theta), axis=-1) - whole
-    return np.asarray(more / (1.0 + whole))
+        mean = np.sum(p * theta, axis=-1)
+        return (np.log(inside / (s * math.sqrt(2 * math.pi))) - 0.5 * ((m - at) / s) ** 2,
+                mean, np.sum(p * (theta - mean[..., None]) ** 2, axis=-1))
+    from scipy.special import erfcx
 
-
-def _edges(m: Array, s: float, half: float) -> tuple[Array, Array]:
-    """The walls in standard deviations, mirrored so that the smaller tails count."""
-    m = np.abs(m)
-    return (m - half) / s, (m + half) / s
-
-
-def _log_share(m: Array, s: float, half: float) -> Array:
-    """ln of the share of N(m, s^2) in the box."""
-    from scipy.special import log_ndtr
-
-    if 2 * half / s > 0.5:
-        near, far = _edges(m, s, half)
-        top = log_ndtr(-near)
-        return np.asarray(top + np.log(-np.expm1(log_ndtr(-far) - top)))
-    inside, at = mass(1.0 / (s * math.sqrt(2.0)), m, -half, half)
-    return np.asarray(np.log(inside / (s * math.sqrt(2 * math.pi))) - 0.5 * ((m - at) / s) ** 2)
-
-
-def _mean(m: Array, s: float, half: float) -> Array:
-    """Mean of N(m, s^2) cut to the box."""
-    if 2 * half / s > 0.5:
-        near, far = _edges(m, s, half)
-        log_share = _log_share(m, s, half)
-        pull = (np.exp(-0.5 * near**2 - log_share) - np.exp(-0.5 * far**2 - log_share)
-                ) / math.sqrt(2 * math.pi)
-        return np.asarray(np.clip(np.sign(m) * (np.abs(m) - s * pull), -half, half))
-    theta, p = _posterior(m, s, half)
-    return np.asarray(np.sum(p * theta, axis=-1))
+    # The walls in standard deviations, mirrored so that the smaller tails count; the tails, and
+    # beyond a wall the share, over exp(-near^2 / 2).
+    near, far = (np.abs(m) - half) / s, (np.abs(m) + half) / s
+    fall, further = np.exp(-0.5 * near * near), np.exp(-half / s * (near + far))
+    tail, far_tail = 0.5 * erfcx(np.abs(near) / math.sqrt(2)), 0.5 * further * erfcx(
+        far / math.sqrt(2))
+    within, outside = near < 0.0, fall * (tail + far_tail)
+    share = np.where(within, 1.0 - outside, tail - far_tail)
+    log_share = np.where(within, np.log1p(-np.where(within, outside, 0.0)),
+                         np.log(share) - 0.5 * near * near)
+    pull = np.where(within, fall, 1.0) / (share * math.sqrt(2 * math.pi))
+    mean = np.clip(np.sign(m) * (np.abs(m) - s * pull * (1.0 - further)), -half, half)
+    # Beyond a wall it is below that of the wall's exponential, though the digits are gone.
+    variance = np.clip(1.0 + pull * (near - far * further) - (pull * (1.0 - further)) ** 2, 0.0,
+                       np.maximum(near, 1.0) ** -2)
+    return log_share, mean, s * s * variance
 
 
 def _below(pair: _Pair, level: float) -> float:
     """One integral over J of the chance that D lies where the difference is below the level."""
     inner = float(np.prod(pair.sd))
-    J0 = float(pair.at @ pair.sd[::-1] ** 2)
-    walls = [w + k * s for w in (-pair.half, pair.half) for s in (inner, *pair.sd)
-             for k in (-4.0, -1.0, 1.0, 4.0)]
-    # In a small box the interval of D nearly closes, or closes, about the middle.
-    walls += [f * s for s in (inner, pair.half) for f in (-3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 3.0)]
+    J0, D0 = float(pair.at @ pair.sd[::-1] ** 2), float(pair.at[0] - pair.at[1])
     reach = 8.0 * inner
-    cuts = np.unique(np.clip([*walls, *np.linspace(J0 - reach, J0 + reach, 9)],
-                             J0 - reach, J0 + reach))
+    layers = [np.linspace(J0 - reach, J0 + reach, 9)]
+    # In a small box the interval of D nearly closes, or closes, about the middle.
+    layers += [s * np.array([-3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 3.0]) for s in (inner, pair.half)]
+    # Where the weighted mean passes a wall, and an estimate does with D near its truth.
+    layer = np.array([-4.0, -1.0, 1.0, 4.0])
+    for s, follow in ((inner, 0.0), *zip(pair.sd, (-1.0, 1.0), strict=True)):
+        walls = np.array([[-pair.half], [pair.half]] if pair.half > s else [[0.0]])
+        layers += [walls + s * layer, walls + follow * s * s * (D0 + layer)]
+    cuts = np.unique(np.clip(np.concatenate([c.ravel() for c in layers]), J0 - reach, J0 + reach))
     cuts = np.union1d(cuts, _turns(pair, level, cuts))
     # Smooth steps from cut to cut: where the interval of D opens, like a square root, it is smooth
     # in the step.
@@ -319,56 +337,94 @@ def _below(pair: _Pair, level: float) -> float:
 
 
 def _turns(pair: _Pair, level: float, cuts: Array) -> Array:
-    """Where between the cuts the least difference passes the level."""
-    J = np.concatenate([*(np.linspace(a, b, 5)[:-1] for a, b in pairwise(cuts)), cuts[-1:]])
+    """Where between the cuts the least difference passes the level.
+
+    It is never above 0.  With p_1 and p_2 the two posteriors, and the entropies taken against the
+    prior, it is at most -KL(p_2) - (Var_2 - Var_1) / 2 s_2^2 where their means are equal (Jensen),
+    and the same with 1 and 2 exchanged: one of the two is not above 0."""
+    if level >= 0.0:
+        return cuts[:0]
+    J = np.append(cuts[:-1, None] + np.diff(cuts)[:, None] * np.arange(4) / 4, cuts[-1])
+    # Its D far outside the box, and in a small box.
+    sharper = 0.5 * (pair.sd[1] ** -2 - pair.sd[0] ** -2)
+    least, D = _least(pair, J, sharper * (J - np.clip(J, -pair.half, pair.half)))
+    sign = least > level
+    k = np.flatnonzero(sign[1:] != sign[:-1])
+    if not len(k):
+        return cuts[:0]
+    rising, D = np.where(sign[k], -1.0, 1.0), D[k]
 
     def above(J: Array) -> Array:
-        return pair.difference(J, _lowest(pair, J)) - level
+        least, D[:] = _least(pair, J, D)
+        return rising * (least - level)
 
-    sign = above(J) > 0.0
-    k = np.flatnonzero(sign[1:] != sign[:-1])
-    return _root(lambda J: np.where(sign[k], -1.0, 1.0) * above(J), J[k], J[k + 1], 1e-10)
+    return _root(above, J[k], J[k + 1], 1e-10)
 
 
-def _lowest(pair: _Pair, J: Array) -> Array:
-    """The D of the least difference: there both posteriors have the same mean."""
-    low, high = np.full(J.shape, -1.0), np.ones(J.shape)
-    while np.any(early := pair.apart(J, low) > 0.0):
-        low, high = np.where(early, 2.0 * low, low), np.where(early, low, high)
-    while np.any(late := pair.apart(J, high) < 0.0):
-        low, high = np.where(late, high, low), np.where(late, 2.0 * high, high)
-    return _root(lambda D: pair.apart(J, D), low, high, 1e-12)
+def _least(pair: _Pair, J: Array, D: Array) -> tuple[Array, Array]:
+    """The least difference and its D, where both posteriors have the same mean: Newton's steps from
+    a first D, between the points known on either side."""
+    D, found, todo = D.copy(), np.empty(J.shape), np.arange(len(J))
+    low, high = np.full(J.shape, -math.inf), np.full(J.shape, math.inf)
+    for _ in range(12):
+        at = D[todo]
+        value, slope, curvature = pair.difference(J[todo], at)
+        low[todo] = left = np.where(slope < 0.0, at, low[todo])
+        high[todo] = right = np.where(slope > 0.0, at, high[todo])
+        most = 1.0 + np.abs(at)                     # where it is flat a step may be any
+        new = at + np.clip(-slope / np.maximum(curvature, 1e-300), -most, most)
+        found[todo] = value + 0.5 * slope * (new - at)
+        D[todo] = np.where(new < left, 0.5 * (left + at),
+                           np.where(new > right, 0.5 * (at + right), new))
+        todo = todo[np.abs(D[todo] - at) > 1e-4 * np.maximum(np.abs(at), 0.1)]
+        if not len(todo):
+            break
+    return found, D
 
 
 def _interval(pair: _Pair, level: float, J: Array) -> Array:
     """P(difference <= level) given J."""
     from scipy.special import ndtr
 
-    D0 = pair.at[0] - pair.at[1]
-    low, high = (_end(pair, level, J, side) - D0 for side in (-1.0, 1.0))
-    return np.where(low < high, ndtr(high) - ndtr(low), 0.0)
+    low, high = _ends(pair, level, J)
+    return np.asarray(np.where(low < high, ndtr(high) - ndtr(low), 0.0))
 
 
-def _end(pair: _Pair, level: float, J: Array, side: float) -> Array:
-    """The D at which the difference, from 10 standard deviations away where nothing is left, falls
-    to the level; NaN where it does not.  It is convex: Newton's steps never pass that point, and
-    where they pass the least value there is none."""
-    D, todo = np.full(J.shape, pair.at[0] - pair.at[1] + 10.0 * side), np.arange(len(J))
-    while len(todo):
-        excess = pair.difference(J[todo], D[todo]) - level
-        slope = side * pair.apart(J[todo], D[todo])
-        D[todo[(excess > 0.0) & (slope <= 0.0)]] = math.nan
-        step = np.where((excess > 0.0) & (slope > 0.0), excess, 0.0) / np.where(
-            slope > 0.0, slope, 1.0)
-        D[todo] -= side * step
-        todo = todo[step > 1e-14 * np.maximum(np.abs(D[todo]), 0.1)]
-    return D
+def _ends(pair: _Pair, level: float, J: Array) -> Array:
+    """Where the difference, from 10 standard deviations to either side of D's mean where nothing
+    is left, falls to the level, from that mean (2, len(J)); NaN where it does not.
+
+    Steps go to where a parabola would be at the level.  As the difference is convex Newton's steps
+    never pass that point: one takes over where a parabola's passes the least value, and where
+    Newton's does there is no such point."""
+    side, D0 = np.repeat([-1.0, 1.0], len(J)), float(pair.at[0] - pair.at[1])
+    J = np.concatenate([J, J])
+    out, newton, todo = np.full(J.shape, 10.0), np.full(J.shape, 10.0), np.arange(len(J))
+    for _ in range(40):
+        at = out[todo]
+        excess, slope, curvature = pair.difference(J[todo], D0 + side[todo] * at)
+        excess, slope = excess - level, side[todo] * slope
+        outside = (excess > 0.0) & (slope > 0.0)
+        passed = (excess > 0.0) & ~outside
+        newton[todo] = safe = np.where(outside, at - excess / np.where(outside, slope, 1.0),
+                                       newton[todo])
+        square = slope * slope - 2.0 * curvature * excess
+        root = slope + np.sqrt(np.maximum(square, 0.0))
+        parabola = at - 2.0 * excess / np.where(root > 0.0, root, 1.0)
+        new = np.where(passed | (square < 0.0) | (root <= 0.0), safe,
+                       np.clip(parabola, -10.0, 10.0))
+        new[(safe < -10.0) | (passed & (at <= safe))] = math.nan
+        out[todo] = new
+        todo = todo[np.abs(new - at) > 1e-10 * np.maximum(np.abs(D0 + side[todo] * new), 0.1)]
+        if not len(todo):
+            break
+    return np.asarray((side * out).reshape(2, -1))
 
 
 def _root(function: Any, low: Array, high: Array, tolerance: float) -> Array:
     """The root of a growing function between two points: regula falsi, Illinois."""
     at_low, at_high, kept = function(low), function(high), np.zeros(low.shape)
-    for _ in range(100):
+    for _ in range(20):
         fall = at_high - at_low
         x = high - (high - low) * at_high / np.where(fall > 0.0, fall, 1.0)
         at = function(x)

@@ -228,7 +228,7 @@ def _across(parabola: Parabola, beta: float, low: Array, high: Array) -> tuple[A
         r = _fall(INNER_BAR / beta, np.abs(parabola.gradient + parabola.curvature * mode),
                   parabola.curvature)
         low, high = np.maximum(low, mode - r), np.minimum(high, mode + r)
-    nodes, weights = legendre(96)
+    nodes, weights = legendre(64)
     half = 0.5 * (high - low)[:, None]
     return low[:, None] + half * (nodes + 1.0), half * weights
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,8 @@ def read_table(path: str | Path) -> Table:
 
 def read_data(path: str | Path, noise: Any, *, x: str | int | None = None,
               y: str | int | None = None, sigma: str | int | None = None,
-              range: tuple[float, float] | None = None) -> Data:
+              range: tuple[float, float] | None = None,
+              mask: Sequence[tuple[float, float]] = ()) -> Data:
     """A measured curve from a file of any format that `read_table` knows.
 
     Parameters
@@ -105,6 +106,8 @@ def read_data(path: str | Path, noise: Any, *, x: str | int | None = None,
         the file names, or the first two.
     range : (lo, hi), optional
         Keep only points with lo <= x <= hi.
+    mask : sequence of (lo, hi), optional
+        Leave out points with lo <= x <= hi: a glitch, a line of the substrate.
 
     Returns
     -------
@@ -132,6 +135,7 @@ def read_data(path: str | Path, noise: Any, *, x: str | int | None = None,
             lo, hi = table.columns[ix].min(), table.columns[ix].max()
             raise InputError("range", f"{range[0]:g}:{range[1]:g}",
                              f"some of the x values, which go from {lo:g} to {hi:g}")
+    notes = table.notes + _masked(table.columns[ix], keep, mask)
     _finite(table, used, keep)
     values = [table.columns[i][keep] for i in used]
     spread: dict[str, Any] = {}
@@ -145,11 +149,29 @@ def read_data(path: str | Path, noise: Any, *, x: str | int | None = None,
                              "noise poisson if y are counts")
     elif column is not None:
         spread["sigma"] = values[2]
-    notes = table.notes
+    elif table.sigma is not None and isinstance(noise, str) and noise == "unknown":
+        notes += (f"the column {table.names[table.sigma]}, which may be standard deviations, is "
+                  "not used",)
     if np.any(np.diff(values[0]) < 0):
         notes += ("x is not in increasing order: used as it is",)
     return Data(values[0], values[1], noise, x_label=table.names[ix], y_label=table.names[iy],
                 name=short_name(path), notes=notes, **spread)
+
+
+def _masked(x: NDArray[np.float64], keep: NDArray[np.bool_],
+            mask: Sequence[tuple[float, float]]) -> tuple[str, ...]:
+    """Take what is masked out of `keep`; a note for each mask."""
+    notes = []
+    for lo, hi in mask:
+        out = keep & (x >= lo) & (x <= hi)
+        if not out.any():
+            raise InputError("mask", f"{lo:g}:{hi:g}", "a range in which there are points",
+                             f"x goes from {x[keep].min():g} to {x[keep].max():g}")
+        keep &= ~out
+        notes.append(f"masked: {out.sum()} points with x from {lo:g} to {hi:g}")
+        if not keep.any():
+            raise InputError("mask", f"{lo:g}:{hi:g}", "a range that leaves some points")
+    return tuple(notes)
 
 
 def _distinct(table: Table, used: list[int]) -> None:

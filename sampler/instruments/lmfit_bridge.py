@@ -23,7 +23,6 @@ from typing import Any
 
 from sampler import shapes
 from sampler.errors import InputError
-from sampler.instruments.own_formula import without_erf
 from sampler.model import Model, Term
 from sampler.parsing import parse_formula
 from sampler.priors import Fixed, Prior, Uniform, in_words, support
@@ -64,12 +63,11 @@ STEPS = {
               "((x - center)/sigma + 1/2, True))",
     "arctan": "amplitude*(1/2 + atan((x - center)/sigma)/pi)",
     "atan": "amplitude*(1/2 + atan((x - center)/sigma)/pi)",
+    "erf": "amplitude*(1 + erf((x - center)/sigma))/2",
     "logistic": "amplitude/(1 + exp(-(x - center)/sigma))",
 }
 LINES = ("lmfit_gaussian", "lmfit_lorentzian", "lmfit_pseudovoigt", "lmfit_voigt")
-KNOWN = (*FORMULAS, "PolynomialModel", "StepModel (linear, arctan, logistic)",
-         "ExpressionModel")
-ADVICE = {"StepModel": "form='arctan' or form='logistic'"}
+KNOWN = (*FORMULAS, "PolynomialModel", "StepModel", "ExpressionModel")
 
 
 def from_lmfit(model: Any, params: Any = None) -> Model:
@@ -80,7 +78,7 @@ def from_lmfit(model: Any, params: Any = None) -> Model:
     model : lmfit.Model
         ConstantModel, LinearModel, QuadraticModel, PolynomialModel, ExponentialModel,
         GaussianModel, LorentzianModel, VoigtModel (of gamma = sigma, as lmfit has it by default),
-        PseudoVoigtModel, StepModel (not of form erf) or ExpressionModel, or a sum of them.
+        PseudoVoigtModel, StepModel or ExpressionModel, or a sum of them.
     params : lmfit.Parameters, optional
         The model's own by default.
 
@@ -221,9 +219,9 @@ def _formula(part: Any, lmfit: Any) -> Formula:
     if kind == "StepModel" and _form(part) in STEPS:
         return parse_formula(f"lmfit_step_{_form(part)}", STEPS[_form(part)], _LINE)
     if kind == "ExpressionModel":
-        return without_erf(parse_formula("lmfit_expression", part.expr))
-    raise InputError("model", part.name, f"a sum of {', '.join(KNOWN)}", ADVICE.get(
-        kind, "write its formula as an ExpressionModel"))
+        return parse_formula("lmfit_expression", part.expr)
+    raise InputError("model", part.name, f"a sum of {', '.join(KNOWN)}",
+                     "write its formula as an ExpressionModel")
 
 
 def _form(part: Any) -> str:

@@ -10,14 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import sympy as sp
-
 from sampler.data import Data
 from sampler.errors import InputError
 from sampler.model import Model, Term
 from sampler.parsing import parse_formula
 from sampler.priors import as_prior
-from sampler.shapes import Formula
 
 NOISE_NAMES = ("sigma", "noise_factor")
 
@@ -54,8 +51,7 @@ def formula_models(texts: Sequence[str], priors: Mapping[str, Any],
     for i, text in enumerate(texts, start=1):
         if "^" in text:
             raise InputError(f"formula model{i}", repr(text), "a power written as **")
-    formulas = [without_erf(parse_formula(f"model{i}", text))
-                for i, text in enumerate(texts, start=1)]
+    formulas = [parse_formula(f"model{i}", text) for i, text in enumerate(texts, start=1)]
     for i, formula in enumerate(formulas):
         taken = next((name for name in NOISE_NAMES if name in formula.parameters), "")
         if taken:
@@ -78,26 +74,3 @@ def formula_models(texts: Sequence[str], priors: Mapping[str, Any],
                                 {n: as_prior(priors[n], f"prior of {n}")
                                  for n in formula.parameters})
             for formula in formulas}
-
-
-def without_erf(formula: Formula) -> Formula:
-    """The formula, if it has no erf: the kernels know it, their NumPy twin that draws and judges a
-    fit does not.
-
-    Parameters
-    ----------
-    formula : Formula
-
-    Returns
-    -------
-    Formula
-
-    Raises
-    ------
-    InputError
-        If it has.
-    """
-    if formula.expression.has(sp.erf):
-        raise InputError(f"formula {formula.name}", "the function erf", "a formula without it",
-                         "1/2 + atan(u)/pi and 1/(1 + exp(-u)) are steps, too")
-    return formula
