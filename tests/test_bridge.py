@@ -276,7 +276,7 @@ def honest(z: np.ndarray) -> bool:
     return bool(0.001 < p < 0.999 and abs(z.mean()) < 3.5 / math.sqrt(z.size))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_bridge_is_right_within_its_error(campaign: dict[str, Any]) -> None:
     """80 runs; errors half or twice as large, and F moved by half an error, are caught."""
     assert honest(scores(campaign)) and np.abs(scores(campaign)).max() < 4.5
@@ -284,7 +284,7 @@ def test_bridge_is_right_within_its_error(campaign: dict[str, Any]) -> None:
     assert not honest(scores(campaign, shift=0.5))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_bridge_beats_the_ladder(campaign: dict[str, Any]) -> None:
     """At the true number of components its error is less than a fifth of BAR's."""
     for rows in campaign.values():
@@ -292,7 +292,7 @@ def test_bridge_beats_the_ladder(campaign: dict[str, Any]) -> None:
         assert np.median([error for _, error, _ in rows]) < 0.2 * bar
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", ["no Jacobian", "box of an amplitude", "0.02 nats"])
 def test_broken_twins(campaign: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
                       defect: str) -> None:
@@ -359,7 +359,7 @@ def surplus(center: Any) -> Posterior:
                                     width=(0.1, 2)), Data(x, y, 0.1))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_ordered_and_free_labels_have_the_same_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
     """K! orderings of density 1 against one of density K!: |z| < 4.  Forgetting the K! of the
     folded labels, the broken twin, moves one of the two by ln 2."""

@@ -153,7 +153,7 @@ class Pair:
 
 
 @pytest.mark.parametrize("name", [
-    pytest.param(name, marks=[pytest.mark.long] * (name == "selection")) for name in MODELS])
+    pytest.param(name, marks=[pytest.mark.slow] * (name == "selection")) for name in MODELS])
 def test_same_decisions_as_the_law_of_the_data(name: str) -> None:
     assert Pair(*MODELS[name]).locked(40) > 35
 

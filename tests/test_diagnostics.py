@@ -215,7 +215,7 @@ def test_clean_run_is_trusted(clean: Run) -> None:
     assert found.barrier == pytest.approx(float((1.0 - clean.swap_rate).sum()))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_false_alarms() -> None:
     """40 clean runs of three kinds: not one alarm (each true rate is below 0.3 %)."""
     for seed in range(20):

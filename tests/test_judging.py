@@ -348,7 +348,7 @@ def honest_runs(case: Case, seeds: int, seed: int) -> list[Any]:
                   log_evidence_error=0.1) for _ in range(seeds)]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_honest_sampler_is_seldom_accused() -> None:
     """300 judgements of 20 honest runs each, 11 numbers: at most 1 % are promised to be accused
     (expected 3 or fewer; more than 9 has probability 0.1 %)."""

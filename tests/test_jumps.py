@@ -139,7 +139,7 @@ def test_until_learns_jumps_anew_and_stops_on_the_bridge(
     assert run.state.jump_on.any()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_jumps_cure_directions_along_which_a_walk_crawls() -> None:
     """A polynomial of degree 6, exact ln Z known: with jumps 4 x 2000 sweeps are trusted and right;
     without them R-hat sees that the chains have not mixed."""
@@ -153,7 +153,7 @@ def test_jumps_cure_directions_along_which_a_walk_crawls() -> None:
     assert "rhat" in crawling.faults
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_narrow_mode_that_one_chain_finds_is_weighed_by_all() -> None:
     """ln Z = -10 ln 20.  Measured over 30 seeds: rms 0.005, weight 0.499 +- 0.006, 4200 effective
     draws of the mode in 10,000; without jumps 7, and a weight of 0.57 +- 0.17.  Over 120 others two

@@ -87,7 +87,7 @@ def honest(z: np.ndarray) -> bool:
     return bool(abs(z.mean()) < 0.45 and 0.68 < z.std() < 1.32)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [f"F({f:g})" for f in LEVELS] + [
     "best", "least", "summed", "<U>", "heat"])
 def test_error_bars_are_right(campaign: dict, name: str) -> None:
@@ -95,7 +95,7 @@ def test_error_bars_are_right(campaign: dict, name: str) -> None:
     assert honest(normal_score(off / error, 7))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_broken_twin_without_the_constant_of_the_noise(campaign: dict) -> None:
     """(n/2) ln f forgotten moves F(5) by 9.7 nats; half an error too small is noticed, too."""
     off, error = campaign["F(5)"]
@@ -125,7 +125,7 @@ def test_linear_interpolation_would_not_do(by_ladder: None) -> None:
     assert not within(straight, truth, point.free_energy_error)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_bridge_holds_the_cold_end() -> None:
     """Sampled, not drawn: with the bridge as anchor the error near beta = 1 falls, and F stays
     within 4 errors at every level (5 numbers; false alarm 3e-4)."""

@@ -245,7 +245,7 @@ def test_what_is_added_to_the_restricted_evidence_is_its_share_of_the_prior() ->
     assert np.all((honesty.EDGE[0] < edges) & (edges < honesty.EDGE[1]))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_run_on_a_spike_that_it_finds() -> None:
     """Volume ratio e**8.3, where 30 of 30 are right: F and the weight 0.9 within 4.5 errors; the
     twin has no spike, and there is none to be seen."""
