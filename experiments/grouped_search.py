@@ -103,18 +103,18 @@ def _positive_normal(mean, sd, rng):  # type: ignore[no-untyped-def]
                 return mean + sd * z
     rate = 0.5 * (low + math.sqrt(low * low + 4.0))     # exponential envelope
     while True:
-        z = low - math.log(1.0 - rng.random()) / rate
-        if rng.random() < math.exp(-0.5 * (z - rate) ** 2):
-            return mean + sd * (z - low) + sd * low
+        above = -math.log(1.0 - rng.random()) / rate
+        if rng.random() < math.exp(-0.5 * (low + above - rate) ** 2):
+            return sd * above
 
 
 @njit(cache=True)
-def _weigh(begin, end, skip, f, s2, chosen, amount, gram, pull, slab, tau, weight):
+def _weigh(begin, end, skip, chosen, amount, gram, pull, scale, factor, weight):
     # type: ignore[no-untyped-def]
     """Odds of columns begin .. end - 1 against absence, times exp(-top), given all groups but one.
 
-    A column's odds are 2 slab exp(z**2/2) Phi(z) / (tau sqrt(a)) with the precision a of its amount
-    and z its mean over its standard deviation, were it not bounded.  Returns top.
+    A column's odds are 2 slab exp(z**2/2) Phi(z) / (tau sqrt(a)), a the precision of its amount and
+    z its mean over its standard deviation, were it not bounded.  Returns top.
     """
     for v in range(begin, end):
         weight[v] = pull[v]
@@ -126,22 +126,20 @@ def _weigh(begin, end, skip, f, s2, chosen, amount, gram, pull, slab, tau, weigh
                 weight[v] -= h * row[v]
     top = 0.0
     for v in range(begin, end):
-        z = f * weight[v] / s2 / math.sqrt(f * gram[v, v] / s2 + 1.0 / (tau * tau))
-        weight[v] = z
-        if z > 0.0:
-            top = max(top, 0.5 * z * z)
+        weight[v] *= scale[v]
+        top = max(top, weight[v])
+    top = 0.5 * top * top
     down = math.exp(-top)
     for v in range(begin, end):
         z = weight[v]
-        root = math.sqrt(f * gram[v, v] / s2 + 1.0 / (tau * tau))
-        if z > -5.0:
+        if z > -8.0:
             lift = 0.5 * z * z - top
             tilted = 0.5 * math.exp(lift) * math.erfc(-z * SQRT_HALF) if lift > -100.0 else 0.0
         else:       # Mills' ratio, where exp(z**2/2) and Phi are huge and tiny
             t = 1.0 / (z * z)
             tilted = down * (1.0 - t * (1.0 - t * (3.0 - t * (15.0 - t * 105.0)))) / (
                 -z * SQRT_2PI)
-        weight[v] = 2.0 * slab[v] * tilted / (tau * root)
+        weight[v] = factor[v] * tilted
     return top
 
 
@@ -191,13 +189,16 @@ def _pick(weight, begin, end, none, rng):  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _sweep(f, chosen, amount, level, gram, pull, square, points, first, slab, tau, noise,
-           trades, rng, weight):  # type: ignore[no-untyped-def]
+           trades, rng, weight, scale, factor):  # type: ignore[no-untyped-def]
     """One rung: every group, some trades, the noise; returns the new level and the misfit."""
-    groups, m = len(chosen), len(pull)
-    s2 = noise[level] ** 2
+    groups, s2 = len(chosen), noise[level] ** 2
+    tops, totals = np.empty(groups), np.empty(groups)
+    for v in range(len(pull)):
+        root = math.sqrt(f * gram[v, v] / s2 + 1.0 / (tau * tau))
+        scale[v], factor[v] = f / (s2 * root), 2.0 * slab[v] / (tau * root)
     for k in range(groups):
         begin, end = first[k], first[k + 1]
-        top = _weigh(begin, end, k, f, s2, chosen, amount, gram, pull, slab, tau, weight)
+        top = _weigh(begin, end, k, chosen, amount, gram, pull, scale, factor, weight)
         v = _pick(weight, begin, end, math.exp(-top), rng)
         chosen[k] = v
         if v >= 0:
@@ -216,14 +217,19 @@ def _sweep(f, chosen, amount, level, gram, pull, square, points, first, slab, ta
                 if count == 0:
                     leaves = k
                 count -= 1
-        _weigh(0, m, leaves, f, s2, chosen, amount, gram, pull, slab, tau, weight)
         for k in range(groups):
-            if chosen[k] >= 0 and k != leaves:
-                for v in range(first[k], first[k + 1]):
-                    weight[v] = 0.0
+            tops[k], totals[k] = -np.inf, 0.0
+            if chosen[k] < 0 or k == leaves:
+                begin, end = first[k], first[k + 1]
+                tops[k] = _weigh(begin, end, leaves, chosen, amount, gram, pull, scale, factor,
+                                 weight)
+                totals[k] = weight[begin:end].sum()
+        best = tops.max()
+        for k in range(groups):
+            totals[k] *= math.exp(tops[k] - best)
         chosen[leaves] = -1
-        v = _pick(weight, 0, m, 0.0, rng)
-        k = np.searchsorted(first, v, side="right") - 1
+        k = _pick(totals, 0, groups, 0.0, rng)
+        v = _pick(weight, first[k], first[k + 1], 0.0, rng)
         chosen[k] = v
         amount[k] = _draw_amount(v, k, f, s2, chosen, amount, gram, pull, tau, rng)
     left = _residual(chosen, amount, gram, pull, square)
@@ -244,13 +250,14 @@ def _run(sweeps, ladder, keep, replica, chosen, amount, level, misfit, direction
     """Sweeps of all rungs with exchanges between; states stay, rungs move between them."""
     rungs = len(ladder)
     weight = np.empty(max(len(pull), len(noise)))
+    scale, factor = np.empty(len(pull)), np.empty(len(pull))
     trips = 0
     for t in range(sweeps):
         for r in range(rungs):
             i = replica[r]
             level[i], misfit[i] = _sweep(ladder[r], chosen[i], amount[i], level[i], gram, pull,
                                          square, points, first, slab, tau, noise, trades, rng,
-                                         weight)
+                                         weight, scale, factor)
         for q in range(len(keep)):
             i = replica[keep[q]]
             for k in range(len(first) - 1):
@@ -288,7 +295,7 @@ class _State:
 
 
 def exchange(data: Products, prior: Prior, powers: tuple[float, ...], rungs: int, sweeps: int,
-             rounds: int, seed: int, trades: int = 2,
+             rounds: int, seed: int, trades: int = 1,
              progress: Callable[[int, int], None] | None = None) -> Search:
     """Exchange Monte Carlo from f = 0 to the largest of the powers asked for.
 
@@ -443,7 +450,7 @@ def mean_field(data: Products, prior: Prior, f: float, start: Array | None = Non
 
 
 def _log_tilt(z: Array) -> Array:
-    """z**2/2 + ln Phi(z)."""
+    """z**2/2 + ln Phi(z), without overflow."""
     low = np.minimum(z, 5.0)
     return np.where(z < 5.0, np.log(0.5 * erfcx(-low / math.sqrt(2.0))),
                     0.5 * z * z + log_ndtr(z))

@@ -167,7 +167,7 @@ def profile(x: Array, lines: Lines, variant: Variant, mixing: float) -> Array:
     lines : Lines
     variant : Variant
     mixing : float
-        Lorentzian share of a line, 0 to 1.
+        Lorentzian share of a line's height, 0 to 1.
 
     Returns
     -------
