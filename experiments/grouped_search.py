@@ -6,13 +6,19 @@ Group k is absent, or present as one of its columns x_v with an amount h >= 0:
 
 Prior: present with probability rho, every column of a group alike; h half-normal of scale tau; s
 log-uniform on a grid.  The likelihood to the power f is the target of rung f: f = 0 is the prior,
-f = 1 the noise as white as written, f = 1/tau_int that of a residual correlated over tau_int points.
+f = 1 takes the noise to be white, f = 1/tau_int allows for a residual correlated over tau_int
+points.
 
 `exchange` is exchange Monte Carlo over groups, columns, amounts and noise.  A move redraws one
-group from its law given all others, its own amount integrated out in closed form (the amounts of
-the others stay), or trades one group for any other.  `mean_field` is the best product of independent
-laws, one for each group and one for the noise, by coordinate ascent.  Both need only the products of
-columns with each other and with the data (`products`).
+group from its law given all others, or trades one group for any other; the amount of the group
+that moves is integrated out in closed form, the amounts of the others stay, so that none is ever
+negative:
+
+    odds of column v against absence = rho/(1 - rho)/size 2/(tau sqrt(a)) exp(z**2/2) Phi(z)
+    a = f G_vv/s**2 + 1/tau**2,  z = f (b_v - sum_others h_j G_vj) / (s**2 sqrt(a))
+
+`mean_field` is the best product of independent laws, one for each group and one for the noise, by
+coordinate ascent.  Both need only the products G, b of columns and data (`products`).
 """
 
 from __future__ import annotations
@@ -92,8 +98,8 @@ class Search:
     round_trips: int        # cold to hot and back, all replicas
 
 
-@njit(cache=True)
-def _positive_normal(mean, sd, rng):  # type: ignore[no-untyped-def]
+@njit
+def _positive_normal(mean, sd, rng):
     """A normal number given that it is positive."""
     low = -mean / sd
     if low < 0.5:
@@ -108,9 +114,8 @@ def _positive_normal(mean, sd, rng):  # type: ignore[no-untyped-def]
             return sd * above
 
 
-@njit(cache=True)
+@njit
 def _weigh(begin, end, skip, chosen, amount, gram, pull, scale, factor, weight):
-    # type: ignore[no-untyped-def]
     """Odds of columns begin .. end - 1 against absence, times exp(-top), given all groups but one.
 
     A column's odds are 2 slab exp(z**2/2) Phi(z) / (tau sqrt(a)), a the precision of its amount and
@@ -143,9 +148,8 @@ def _weigh(begin, end, skip, chosen, amount, gram, pull, scale, factor, weight):
     return top
 
 
-@njit(cache=True)
+@njit
 def _draw_amount(v, skip, f, s2, chosen, amount, gram, pull, tau, rng):
-    # type: ignore[no-untyped-def]
     """Amount of column v given the other groups."""
     b = pull[v]
     for j in range(len(chosen)):
@@ -155,8 +159,8 @@ def _draw_amount(v, skip, f, s2, chosen, amount, gram, pull, tau, rng):
     return _positive_normal(f * b / s2 / a, 1.0 / math.sqrt(a), rng)
 
 
-@njit(cache=True)
-def _residual(chosen, amount, gram, pull, square):  # type: ignore[no-untyped-def]
+@njit
+def _residual(chosen, amount, gram, pull, square):
     """Sum of squares that is left."""
     left = square
     for j in range(len(chosen)):
@@ -168,8 +172,8 @@ def _residual(chosen, amount, gram, pull, square):  # type: ignore[no-untyped-de
     return left
 
 
-@njit(cache=True)
-def _pick(weight, begin, end, none, rng):  # type: ignore[no-untyped-def]
+@njit
+def _pick(weight, begin, end, none, rng):
     """An index with odds ``weight``, or -1 with odds ``none``."""
     total = none
     for v in range(begin, end):
@@ -187,9 +191,9 @@ def _pick(weight, begin, end, none, rng):  # type: ignore[no-untyped-def]
     return last
 
 
-@njit(cache=True)
+@njit
 def _sweep(f, chosen, amount, level, gram, pull, square, points, first, slab, tau, noise,
-           trades, rng, weight, scale, factor):  # type: ignore[no-untyped-def]
+           trades, rng, weight, scale, factor):
     """One rung: every group, some trades, the noise; returns the new level and the misfit."""
     groups, s2 = len(chosen), noise[level] ** 2
     tops, totals = np.empty(groups), np.empty(groups)
@@ -243,10 +247,10 @@ def _sweep(f, chosen, amount, level, gram, pull, square, points, first, slab, ta
     return level, points * math.log(noise[level]) + 0.5 * left / noise[level] ** 2
 
 
-@njit(cache=True)
+@njit
 def _run(sweeps, ladder, keep, replica, chosen, amount, level, misfit, direction, gram, pull,
          square, points, first, slab, tau, noise, trades, rng, present, amounts, level_sums,
-         misfits, swaps):  # type: ignore[no-untyped-def]
+         misfits, swaps):
     """Sweeps of all rungs with exchanges between; states stay, rungs move between them."""
     rungs = len(ladder)
     weight = np.empty(max(len(pull), len(noise)))

@@ -88,7 +88,7 @@ def _row(text: str, place: str) -> tuple[str, Row]:
         group, angle, intensity = int(cells[1]), float(cells[2]), float(cells[3])
     except ValueError:
         raise InputError(place, repr(text), "numbers in cells 2, 3 and 4") from None
-    if not cells[0] or not 1 <= group <= 230 or not 0.0 < angle < 180.0 or not 0.0 < intensity < 1e9:
+    if not (cells[0] and 1 <= group <= 230 and 0.0 < angle < 180.0 and 0.0 < intensity < 1e9):
         raise InputError(place, repr(text), "a name, a space group from 1 to 230, an angle between "
                          "0 and 180 degrees and an intensity > 0")
     hkl = indices(cells[4], place)
@@ -99,7 +99,7 @@ def _row(text: str, place: str) -> tuple[str, Row]:
 
 
 def indices(text: str, place: str = "hkl") -> tuple[int, ...]:
-    """Miller indices from ``"20(-2)"``; four of them (hexagonal) if the third is minus the first two.
+    """Miller indices from ``"20(-2)"``; four of them (hexagonal) if h + k + i = 0.
 
     Examples
     --------
@@ -187,8 +187,8 @@ def profile(x: Array, lines: Lines, variant: Variant, mixing: float) -> Array:
     return counts / counts.max()
 
 
-@njit(cache=True)
-def _add_lines(counts, x, centers, areas, fwhm, mixing):  # type: ignore[no-untyped-def]
+@njit
+def _add_lines(counts, x, centers, areas, fwhm, mixing):
     """Pseudo-Voigt lines of given area; the Gaussian part ends where it is below 1e-16."""
     area = mixing * np.pi / 2.0 + (1.0 - mixing) * np.sqrt(np.pi / (4.0 * np.log(2.0)))
     for j in range(len(centers)):

@@ -23,7 +23,17 @@ from experiments import grouped_search, results
 from experiments.grouped_search import Prior, exchange, mean_field, products, spaced
 from experiments.paths import data_file
 from experiments.powder_profiles import (
-    HEAD, MEAN, Lines, Variant, columns, indices, lattice, profile, read_lines, variants)
+    HEAD,
+    MEAN,
+    Lines,
+    Variant,
+    columns,
+    indices,
+    lattice,
+    profile,
+    read_lines,
+    variants,
+)
 from sampler import InputError
 
 LIBRARY = data_file("xrd/reference_lines.csv")
@@ -37,11 +47,12 @@ PRIOR = Prior(0.3, 1.5, (0.25, 0.35, 0.5))
 def test_every_line_of_the_library_is_where_its_indices_put_it() -> None:
     """Two routes to an angle: as listed, and from hkl with the constants of the crystal system.
 
-    56 structures, 3,600 lines, listed to 1e-4 degrees: a wrong sign, a wrong system or swapped
+    56 structures, 3,372 lines, listed to 1e-4 degrees: a wrong sign, a wrong system or swapped
     indices move lines by a thousand times as much (next test).
     """
     library = read_lines(LIBRARY)
     assert len(library) == 56
+    assert sum(len(lines.two_theta) for lines in library.values()) == 3372
     for lines in library.values():
         terms, coefficients, _ = lattice(lines)
         angle = 2.0 * np.degrees(np.arcsin(0.5 * MEAN * np.sqrt(terms @ coefficients)))
@@ -86,7 +97,7 @@ def test_a_table_without_lines_or_head_is_refused(text: str, words: str, tmp_pat
 
 
 def test_rhombohedral_axes_become_hexagonal() -> None:
-    """(1-10) and (111) of a rhombohedron are (2-1-1 0)/..., a line of the basal plane, and (003)."""
+    """(1 0 -1) of a rhombohedron is (1 1 0) of its hexagonal cell, a plane along c."""
     assert indices("10(-1)") == (1, 0, -1)
     lines = read_lines(LIBRARY)["TiMnO3_161"]
     place = int(np.argmin(np.abs(lines.two_theta - 34.5168)))      # listed as 10(-1)
@@ -336,14 +347,14 @@ def test_the_mean_field_is_exact_where_groups_do_not_overlap() -> None:
     _, exact, _ = enumerated(X, y, np.ones(N), none, F, prior)
     found = mean_field(data, prior, F)
     np.testing.assert_allclose(found.inclusion, exact, atol=1e-6)
-    assert 0.05 < exact.min() and exact.max() < 0.95 or np.ptp(exact) > 0.1
+    assert np.ptp(exact) > 0.1
     assert np.abs(mean_field(data, prior, 1.0).inclusion - exact).max() > 1e-3
 
 
 def test_the_mean_field_knows_the_mean_sum_of_squares() -> None:
     """200,000 draws from the product law against the formula, within 4 standard errors; with
     products of two columns of one group, as if both could be present, it is far off."""
-    data, X, y, sd, background = problem(0)
+    data, *_ = problem(0)
     g = np.random.default_rng(7)
     alpha = np.array([0.3, 0.2, 0.1, 0.5, 0.2, 0.3, 0.6])
     mean, spread = np.linspace(0.5, 1.5, 7), 0.2
