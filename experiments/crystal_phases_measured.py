@@ -399,33 +399,33 @@ def draw(result: Result) -> dict[str, Any]:
         left.plot(result.x, result.fit[k], color=BLUE, lw=0.7, label="mean fit at f, Monte Carlo")
         left.set(yscale="log", ylabel="counts", xlabel="2θ (degrees)",
                  title=TITLES.get(name, name))
-        plain_ticks(left.yaxis, (300, 1_000, 3_000, 10_000, 30_000))
+        plain_ticks(left.yaxis, (300, 1_000, 3_000, 10_000, 30_000, 100_000))
         there = [result.names.index(n) for n in PRESENT[name]]
         open_ = [result.names.index(LISTED[name])] if name in LISTED else []
         rest = [j for j in range(len(result.names)) if j not in there + open_]
         kinds = [("\n".join(PRESENT[name]), there, np.argmin, BLUE, "o"),
                  *([(LISTED[name], open_, np.argmin, GREEN, "s")] if open_ else []),
                  ("highest other", rest, np.argmax, RED, "^")]
-        for label, which, worst, color, marker in kinds:
-            field = result.mean_field[k][:, which]
-            right.plot(np.arange(4) + 0.08, field[np.arange(4), worst(field, axis=1)], marker,
-                       color=color, mfc="none", ms=6)
+        for i, (label, which, worst, color, marker) in enumerate(kinds):
+            field, at_f = result.mean_field[k][:, which], np.arange(4) + 0.27 * (i - 1)
+            right.plot(at_f + 0.07, field[np.arange(4), worst(field, axis=1)], marker,
+                       color=color, mfc="none", ms=5)
             p = result.inclusion[k][:, which]
             at = np.arange(3), worst(p, axis=1)
-            right.errorbar(np.arange(3) - 0.08, p[at], result.inclusion_error[k][:, which][at],
+            right.errorbar(at_f[:3] - 0.07, p[at], result.inclusion_error[k][:, which][at],
                            fmt=marker, color=color, ms=4, label=label)
-        for level in (0.05, 0.95):
-            right.axhline(level, color="0.75", lw=0.6, zorder=0)
+        right.hlines([0.05, 0.95], -0.5, 3.5, color="0.75", lw=0.6, zorder=0)
         count = _false(result, k)
-        right.text(3.0, 1.08, f"{count or 'no'} other{'s' * (count != 1)}\n> 0.95", ha="center",
-                   va="bottom", fontsize=8, color=RED)
+        right.text(3.0, 1.08, f"{count or 'no'} others\n> 0.95", ha="center", va="bottom",
+                   fontsize=8, color=RED)
         powers = result.f[k] * np.array([0.5, 1.0, 2.0])
-        right.set(ylim=(-0.05, 1.45), xlim=(-0.4, 5.6), yticks=[0, 0.5, 1.0], ylabel="p(present)",
-                  xticks=range(4), xlabel="power of the likelihood",
-                  title=TITLES.get(name, name) + ", phases")
+        right.set(ylim=(-0.06, 1.45), xlim=(-0.5, 5.6), yticks=[0, 0.5, 1.0], ylabel="p(present)",
+                  xticks=range(4), title=TITLES.get(name, name) + ", phases")
+        right.set_xlabel("power of the likelihood", loc="left")
         right.set_xticklabels([*(f"{label}\n{f:.3f}" for label, f in zip(LABELS, powers,
                                                                         strict=True)), "1\n"])
-        right.legend(loc="center right")
+        right.legend(loc="center right", bbox_to_anchor=(1.02, 0.5))
+    axes[0, 0].set_ylim(top=2e5)
     axes[0, 0].legend(loc="upper right", markerscale=4)
     axes[0, 1].text(-0.3, 0.5, "filled: Monte Carlo\nopen: mean field", va="center", fontsize=8)
     label_panels(axes)
