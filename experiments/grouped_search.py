@@ -401,9 +401,9 @@ class MeanField:
     sweeps: int
 
 
-def mean_field(data: Products, prior: Prior, f: float, start: Array | None = None,
-               tolerance: float = 1e-6, most: int = 500) -> MeanField:
-    """Coordinate ascent until no probability moves by more than the tolerance.
+def mean_field(data: Products, prior: Prior, f: float, tolerance: float = 1e-6,
+               most: int = 500) -> MeanField:
+    """Coordinate ascent from nothing present until no probability moves by more than the tolerance.
 
     Parameters
     ----------
@@ -411,8 +411,6 @@ def mean_field(data: Products, prior: Prior, f: float, start: Array | None = Non
     prior : Prior
     f : float
         Power of the likelihood.
-    start : array (m,), optional
-        Mean amounts to start from; nothing present if not given.
     tolerance : float
     most : int
         Sweeps at most.
@@ -420,9 +418,7 @@ def mean_field(data: Products, prior: Prior, f: float, start: Array | None = Non
     gram, own, tau = data.gram, np.diagonal(data.gram), prior.amount
     noise, group = np.array(prior.noise), data.group_of()
     log_slab = prior.log_slab(data.groups, data.first)
-    omega = np.zeros(len(data.pull)) if start is None else start.copy()
-    fitted = omega @ gram
-    alpha, second = np.zeros(len(omega)), omega**2
+    omega, second, alpha, fitted = np.zeros((4, len(data.pull)))
     sweeps, moved = 0, math.inf
     while sweeps < most and moved >= tolerance:
         sweeps, before = sweeps + 1, alpha.copy()
@@ -450,14 +446,15 @@ def mean_field(data: Products, prior: Prior, f: float, start: Array | None = Non
         fitted = omega @ gram if sweeps % 20 == 0 else fitted
         moved = float(np.abs(alpha - before).max())
     weights = _noise_law(data, omega, second, fitted, noise, f)
-    return MeanField(np.bincount(group, alpha, data.groups), omega, float(weights @ noise), sweeps)
+    inclusion = np.array([alpha[group == k].sum() for k in range(data.groups)])
+    return MeanField(inclusion, omega, float(weights @ noise), sweeps)
 
 
 def _log_tilt(z: Array) -> Array:
     """z**2/2 + ln Phi(z), without overflow."""
     low = np.minimum(z, 5.0)
-    return np.where(z < 5.0, np.log(0.5 * erfcx(-low / math.sqrt(2.0))),
-                    0.5 * z * z + log_ndtr(z))
+    return np.asarray(np.where(z < 5.0, np.log(0.5 * erfcx(-low / math.sqrt(2.0))),
+                               0.5 * z * z + log_ndtr(z)))
 
 
 def _noise_law(data: Products, omega: Array, second: Array, fitted: Array, noise: Array,

@@ -109,7 +109,7 @@ def indices(text: str, place: str = "hkl") -> tuple[int, ...]:
     found = [int(a or b) for a, b in INDEX.findall(text)]
     if INDEX.sub("", text) or len(found) not in (3, 4) or not any(found):
         raise InputError(place, repr(text), "three or four Miller indices, not all 0")
-    if len(found) == 4 and sum(found[:3]):
+    if len(found) == 4 and found[0] + found[1] + found[2] != 0:
         raise InputError(place, repr(text), "h + k + i = 0")
     return tuple(found)
 
@@ -141,7 +141,7 @@ def lattice(lines: Lines) -> tuple[Array, Array, Array]:
             terms += [(h * l, one), (k * l, one), (h * k, zero)]
     matrix = np.stack([t for t, _ in terms], axis=1)
     target = (2.0 * np.sin(np.radians(lines.two_theta / 2.0)) / MEAN) ** 2
-    coefficients = np.linalg.lstsq(matrix, target, rcond=None)[0]
+    coefficients = np.asarray(np.linalg.lstsq(matrix, target, rcond=None)[0], dtype=np.float64)
     return matrix, coefficients, np.array([p for _, p in terms])
 
 
@@ -184,7 +184,7 @@ def profile(x: Array, lines: Lines, variant: Variant, mixing: float) -> Array:
         theta = np.arcsin(sine[seen])
         _add_lines(counts, x, np.degrees(2.0 * theta), share * lines.intensity[seen],
                    variant.width / np.cos(theta), mixing)
-    return counts / counts.max()
+    return np.asarray(counts / counts.max())
 
 
 @njit
