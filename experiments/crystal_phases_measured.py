@@ -237,9 +237,9 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
         other_f.append(power(problem, settings.first_power))
         other.append([mean_field(problem.data, problem.prior, min(1.0, g * other_f[-1])).inclusion
                       for g in (0.5, 1.0, 2.0)])
+    found: dict[str, Any] = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     return Result(settings=asdict(settings), names=list(structures), x=_fours(x).mean(axis=1),
-                  **{key: np.array([row[key] for row in rows]) for key in rows[0]},
-                  **bare, other_widths=np.array(other), other_f=np.array(other_f), columns=count,
+                  **found, **bare, other_widths=np.array(other), other_f=np.array(other_f), columns=count,
                   seconds={k: np.array(v) for k, v in seconds.items()},
                   machine=f"{processor()}, {platform.system()}")
 
