@@ -239,8 +239,8 @@ def compute(settings: Settings = SETTINGS, progress: Any = None) -> Result:
                       for g in (0.5, 1.0, 2.0)])
     found: dict[str, Any] = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     return Result(settings=asdict(settings), names=list(structures), x=_fours(x).mean(axis=1),
-                  **found, **bare, other_widths=np.array(other), other_f=np.array(other_f), columns=count,
-                  seconds={k: np.array(v) for k, v in seconds.items()},
+                  **found, **bare, other_widths=np.array(other), other_f=np.array(other_f),
+                  columns=count, seconds={k: np.array(v) for k, v in seconds.items()},
                   machine=f"{processor()}, {platform.system()}")
 
 
