@@ -24,6 +24,7 @@ EXPERIMENTS = (
     "ueda2023_nmr_relaxation",
     "certified_fits",
     "crystal_phases",
+    "crystal_phases_measured",
     "xanes_pre_edge",
     "aot_three_contrasts",
     "sphere_populations",
