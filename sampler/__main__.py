@@ -111,9 +111,9 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
                      "tan, atan, abs; every parameter needs a --prior; repeatable: several "
                      "formulas are compared")
     fit.add_argument("--noise", default=None, help=f"{NOISES} (required)")
-    fit.add_argument("--tails", type=float, metavar="NU", help="for data with outliers: Student's t "
-                     "with NU degrees of freedom (typically 4) in place of normal noise, sigma its "
-                     "scale; not with --noise poisson")
+    fit.add_argument("--tails", type=float, metavar="NU", help="for data with outliers: Student's "
+                     "t with NU degrees of freedom (typically 4) in place of normal noise, sigma "
+                     "its scale; not with --noise poisson")
     fit.add_argument("--x", help="column of x, by name or number from 1")
     fit.add_argument("--y", help="column of y")
     fit.add_argument("--sigma", help="column of standard deviations; with --noise unknown they "

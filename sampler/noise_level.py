@@ -87,8 +87,8 @@ def free_energy_of_noise(run: Run, lowest: float = 1.0, highest: float | None = 
     Raises
     ------
     InputError
-        For Poisson counts, Student's noise, unknown noise (it is a parameter already), a run without a ladder, or
-        a range outside the ladder.
+        For Poisson counts, Student's noise, unknown noise (it is a parameter already), a run
+        without a ladder, or a range outside the ladder.
 
     Examples
     --------
