@@ -167,14 +167,8 @@ def vexp2(u):
 
 
 @njit(**ROUNDED)
-def vlog2(v):
-    """log2 v by exponent and a degree-8 series in ((m-1)/(m+1))**2; -inf at 0, NaN below."""
-    # Adding (1 - sqrt(1/2)) in units of the mantissa puts m in [sqrt(1/2), sqrt(2)).
-    b = _bits(v) + 0x00095F619980C433
-    e = (b >> 52) - 1023
-    m = _double(_bits(v) - (e << 52))
-    s = (m - 1.0) / (m + 1.0)
-    z = s * s
+def _log2_share(z):
+    """log2((1+s)/(1-s)) / s as a series of degree 8 in z = s**2, |s| < 0.172."""
     p = 0.19133171202266565708
     p = p * z + 0.19113924798420680804
     p = p * z + 0.22198980761494066452
@@ -183,8 +177,18 @@ def vlog2(v):
     p = p * z + 0.41219858307348607593
     p = p * z + 0.57707801635569347752
     p = p * z + 0.96179669392597548546
-    p = p * z + 2.8853900817779268147
-    value = e + s * p
+    return p * z + 2.8853900817779268147
+
+
+@njit(**ROUNDED)
+def vlog2(v):
+    """log2 v by exponent and a series in ((m-1)/(m+1))**2; -inf at 0, NaN below."""
+    # Adding (1 - sqrt(1/2)) in units of the mantissa puts m in [sqrt(1/2), sqrt(2)).
+    b = _bits(v) + 0x00095F619980C433
+    e = (b >> 52) - 1023
+    m = _double(_bits(v) - (e << 52))
+    s = (m - 1.0) / (m + 1.0)
+    value = e + s * _log2_share(s * s)
     value = -np.inf if v < 2.2250738585072014e-308 else value
     value = np.nan if v < 0.0 else value
     return v if v == np.inf or v != v else value
@@ -192,23 +196,13 @@ def vlog2(v):
 
 @njit(**ROUNDED)
 def vlog1p(z):
-    """ln(1 + z) for z >= 0, good to rounding however small z is; the series of `vlog2`."""
+    """ln(1 + z) for z >= 0, good to rounding however small z is."""
     v = 1.0 + z
     lost = z - (v - 1.0)    # what rounding took
     e = ((_bits(v) + 0x00095F619980C433) >> 52) - 1023
     m = _double(_bits(v) - (e << 52))
     s = ((m - 1.0) + lost * _double((1023 - e) << 52)) / (m + 1.0)
-    q = s * s
-    p = 0.19133171202266565708
-    p = p * q + 0.19113924798420680804
-    p = p * q + 0.22198980761494066452
-    p = p * q + 0.26230754806401315372
-    p = p * q + 0.3205989045353651296
-    p = p * q + 0.41219858307348607593
-    p = p * q + 0.57707801635569347752
-    p = p * q + 0.96179669392597548546
-    p = p * q + 2.8853900817779268147
-    return LN2 * (e + s * p)
+    return LN2 * (e + s * _log2_share(s * s))
 
 
 # ---- random numbers ---------------------------------------------------------------------------
