@@ -256,7 +256,7 @@ def _normal_scores(z: Array, data: Data) -> Array:
         return z
     from scipy.special import ndtri, stdtr
 
-    return np.copysign(ndtri(np.maximum(stdtr(data.tails, -np.abs(z)), 1e-300)), z)
+    return np.asarray(np.copysign(ndtri(np.maximum(stdtr(data.tails, -np.abs(z)), 1e-300)), z))
 
 
 def _poisson_fit(mu: Array, y: Array) -> Fit:
