@@ -111,6 +111,9 @@ def build_parser(prog: str = "bayesmeas") -> argparse.ArgumentParser:
                      "tan, atan, erf, abs; every parameter needs a --prior; repeatable: several "
                      "formulas are compared")
     fit.add_argument("--noise", default=None, help=f"{NOISES} (required)")
+    fit.add_argument("--tails", type=float, metavar="NU", help="for data with outliers: Student's "
+                     "t with NU degrees of freedom (typically 4) in place of normal noise, sigma "
+                     "its scale; not with --noise poisson")
     fit.add_argument("--x", help="column of x, by name or number from 1")
     fit.add_argument("--y", help="column of y")
     fit.add_argument("--sigma", help="column of standard deviations; with --noise unknown they "
@@ -234,8 +237,9 @@ def _fit(options: argparse.Namespace) -> int:
     ties = _ties(options.tie, changes)
     noise, noise_change = _noise(options.noise, changes)
     _positive_where_needed(options, noise_change)
+    tails = _tails(options)
     data = read_data(options.file, noise, x=options.x, y=options.y, sigma=options.sigma,
-                     range=bounds, mask=masks)
+                     range=bounds, mask=masks, tails=tails)
     if noise_change and data.noise_prior is not None and data.noise_name not in noise_change:
         raise InputError(f"--prior {next(iter(noise_change))}", "given",
                          f"{data.noise_name}, the noise parameter of these data")
@@ -668,6 +672,14 @@ def _noise(text: str, changes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     except ValueError:
         raise InputError("--noise", repr(text), NOISES) from None
     return value, {}
+
+
+def _tails(options: argparse.Namespace) -> float | None:
+    from sampler.data import degrees_of_freedom
+
+    if options.tails is None:
+        return None
+    return degrees_of_freedom(options.tails, "--tails", options.noise == "poisson")
 
 
 def _check_run_options(options: argparse.Namespace) -> None:

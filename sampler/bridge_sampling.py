@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 
 from sampler import philox
 from sampler.cube import from_logit, log_normal_mass, log_prior, normal_between, to_logit
-from sampler.data import POISSON
 from sampler.evidence import NO_OVERLAP, bennett_gap
 from sampler.exchange import Run, buffers
 from sampler.kernels.problem import LINEAR, aligned_zeros, lower
@@ -342,8 +341,7 @@ def _jointly_linear(problem: Any, sorted_by: set[int]) -> list[int]:
     for p in np.flatnonzero(problem.move == LINEAR):
         rows = problem.touched[problem.first[p]:problem.first[p + 1]]
         summands = {int(s) for s in rows[:, 0]}
-        gaussian = not np.any(problem.law[problem.block[rows[:, 0]]] == POISSON)
-        if p not in sorted_by and gaussian and not summands & taken:
+        if p not in sorted_by and not summands & taken:
             chosen.append(int(p))
             taken |= summands
     return chosen

@@ -1,7 +1,7 @@
 """Saved runs: one ``.npz`` of plain arrays, no pickle, checked before it is believed.
 
 The file is written beside the target and moved into place; the generation before is kept as
-``NAME.previous``.  Schema 3, for C chains of S counted sweeps, R rungs, P free parameters, data
+``NAME.previous``.  Schema 4, for C chains of S counted sweeps, R rungs, P free parameters, data
 sets b of n points, N of them padded in all:
 
 ========================  ================  ======================================================
@@ -52,7 +52,8 @@ from sampler.parsing import parse_formula
 from sampler.posterior import Posterior, joint
 from sampler.priors import from_text, to_text
 
-SCHEMA = 3
+SCHEMA = 4
+READABLE = (3, SCHEMA)     # before 4 all noise was normal or Poisson
 LARGEST_ARRAY = 8 * 2**30
 _ARRAYS = ("betas", "energy", "replica", "draws", "steps")
 _PACKED = ("energy", "draws", "replica")    # one row for each sweep: all that is large
@@ -259,8 +260,9 @@ def load_run(path: str | Path) -> Run:
 
 def _run(arrays: dict[str, Any], path: str) -> Run:
     record = json.loads(bytes(arrays["record"]))
-    if record.get("schema") != SCHEMA:
-        raise InputError(path, f"schema {record.get('schema')}", f"schema {SCHEMA}",
+    if record.get("schema") not in READABLE:
+        raise InputError(path, f"schema {record.get('schema')}",
+                         f"schema {' or '.join(map(str, READABLE))}",
                          "it was written by another version")
     parts = [_rebuild(block, b, arrays, path) for b, block in enumerate(record["blocks"])]
     posterior = parts[0] if len(parts) == 1 else joint(*parts)
@@ -309,7 +311,7 @@ def _describe(block: Any, b: int, arrays: dict[str, Any]) -> dict[str, Any]:
                   for t in model.terms],
         "priors": [[name, to_text(prior)] for name, prior in model.priors.items()],
         "orderings": [list(group) for group in model.orderings],
-        "poisson": data.law == POISSON, "noise_name": data.noise_name,
+        "poisson": data.law == POISSON, "tails": data.tails, "noise_name": data.noise_name,
         "noise_prior": data.noise_prior and to_text(data.noise_prior),
         "x_label": data.x_label, "y_label": data.y_label, "name": data.name,
         "notes": list(data.notes)}
@@ -322,16 +324,16 @@ def _rebuild(block: dict[str, Any], b: int, arrays: dict[str, Any], path: str) -
                           for n, text in block["priors"]},
                   tuple(tuple(group) for group in block["orderings"]))
     labels = {k: block[k] for k in ("x_label", "y_label", "name")}
-    notes = tuple(block["notes"])
+    labels |= {"notes": tuple(block["notes"]), "tails": block.get("tails")}
     x, y, deviation = (arrays[f"{k}{b}"] for k in ("x", "y", "deviation"))
     if block["poisson"]:
-        data = Data(x, y, "poisson", notes=notes, **labels)
+        data = Data(x, y, "poisson", **labels)
     elif block["noise_prior"]:
         one = np.all(deviation == 1.0)
         data = Data(x, y, from_text(block["noise_prior"]), sigma=None if one else deviation,
-                    noise_name=block["noise_name"], notes=notes, **labels)
+                    noise_name=block["noise_name"], **labels)
     else:
-        data = Data(x, y, deviation, notes=notes, **labels)
+        data = Data(x, y, deviation, **labels)
     return Posterior(model, data)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.data import POISSON
+from sampler.data import POISSON, Data
 from sampler.diagnostics import diagnose
 from sampler.errors import InputError
 from sampler.evidence import FreeEnergy, free_energy
@@ -204,7 +204,8 @@ def absolute_fit(run: Run) -> Fit:
     """Test whether the model describes the data, not only whether it beats others.
 
     Posterior predictive p-value of the sum of squares, runs test and lag-1 correlation of the
-    residuals of the posterior mean curve, ordered by x.  Of a joint posterior the worst data set
+    residuals of the posterior mean curve, ordered by x; under Student's noise all three are of the
+    residuals' normal scores.  Of a joint posterior the worst data set
     counts, its p-value multiplied by the number of data sets.
 
     Parameters
@@ -242,10 +243,20 @@ def _block_fit(run: Run, theta: Array, b: int) -> Fit:
     from scipy.special import gammaincc
 
     # Under the model the sum of squares is chi-square with n degrees, exactly.
-    power = (((y - mu) / scale) ** 2).sum(axis=1)
-    residual = (y - mu.mean(axis=0)) / scale.mean(axis=0)
+    power = (_normal_scores((y - mu) / scale, data) ** 2).sum(axis=1)
+    residual = _normal_scores((y - mu.mean(axis=0)) / scale.mean(axis=0), data)
     return Fit(float(np.mean(gammaincc(0.5 * data.size, 0.5 * power))),
                _too_few_runs(residual), _correlated(residual))
+
+
+def _normal_scores(z: Array, data: Data) -> Array:
+    """Residuals in units of their scale as they are under normal noise; under Student's those
+    normal numbers that are exceeded as rarely."""
+    if data.tails is None:
+        return z
+    from scipy.special import ndtri, stdtr
+
+    return np.asarray(np.copysign(ndtri(np.maximum(stdtr(data.tails, -np.abs(z)), 1e-300)), z))
 
 
 def _poisson_fit(mu: Array, y: Array) -> Fit:

@@ -157,7 +157,7 @@ def _notes(runs: Mapping[str, Run]) -> list[str]:
 def model_text(posterior: Posterior) -> str:
     """Formulas, names, priors, orders and noise of a posterior: equal for equal models."""
     def noise(data: Any) -> str:
-        return f"{data.law} {data.noise_prior} {data.deviation.tobytes().hex()}"
+        return f"{data.law} {data.tails} {data.noise_prior} {data.deviation.tobytes().hex()}"
 
     return repr([
         [[(term.formula.text(), term.names) for term in block.model.terms]

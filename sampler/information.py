@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.data import GAUSSIAN, POISSON
+from sampler.data import POISSON
 from sampler.errors import InputError
 from sampler.evidence import FreeEnergy, free_energy
 from sampler.exchange import Run
@@ -157,8 +157,11 @@ def log_likelihoods(posterior: Posterior, theta: Array, block: int = 0) -> Array
     scale = np.broadcast_to(data.deviation, mu.shape)
     if data.noise_prior is not None:
         scale = scale * posterior.values(theta)[data.noise_name]
-    return np.asarray(-0.5 * ((data.y - mu) / scale) ** 2 - np.log(scale)
-                      - 0.5 * math.log(2.0 * math.pi))
+    square = ((data.y - mu) / scale) ** 2
+    if data.tails is None:
+        return np.asarray(-0.5 * square - np.log(scale) - data.log_norm)
+    return np.asarray(-0.5 * (data.tails + 1.0) * np.log1p(square / data.tails) - np.log(scale)
+                      - data.log_norm)
 
 
 @dataclass(eq=False)
@@ -294,7 +297,8 @@ class _Valley:
         self.low, self.high = np.array([support(p) for p in self.posterior.priors.values()]).T
 
     def squares(self, start: Array) -> Array:
-        """Weighted least squares, each point's noise as it is at the start."""
+        """Weighted least squares, each point's noise as it is at the start (of an outlier under
+        Student's law as large as it seems from there)."""
         from scipy.optimize import least_squares
 
         width = [self._noise(start, b) for b in range(len(self.posterior.blocks))]
@@ -338,9 +342,13 @@ class _Valley:
         if data.law == POISSON:
             mu = self.posterior.predict(theta, block=b)
             return np.sqrt(np.maximum(mu, 1e-3 * max(float(mu.max()), 1e-300)))
-        known = np.asarray(data.deviation)
-        return known if data.law == GAUSSIAN else (
-            known * self.posterior.values(theta)[data.noise_name])
+        scale = np.asarray(data.deviation)
+        if data.noise_prior is not None:
+            scale = scale * self.posterior.values(theta)[data.noise_name]
+        if data.tails is None:
+            return scale
+        z = (data.y - self.posterior.predict(theta, block=b)) / scale
+        return np.asarray(scale * np.sqrt((data.tails + z**2) / (data.tails + 1.0)))
 
     def _whole(self, z: Array, start: Array) -> Array:
         """All parameters where those that move are ``z`` of their units, inside the bounds."""

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sampler.choice import probabilities
-from sampler.data import GAUSSIAN
+from sampler.data import GAUSSIAN, STUDENT
 from sampler.errors import InputError
 from sampler.evidence import free_energy
 from sampler.exchange import Run
@@ -87,8 +87,8 @@ def free_energy_of_noise(run: Run, lowest: float = 1.0, highest: float | None = 
     Raises
     ------
     InputError
-        For Poisson counts, unknown noise (it is a parameter already), a run without a ladder, or
-        a range outside the ladder.
+        For Poisson counts, Student's noise, unknown noise (it is a parameter already), a run
+        without a ladder, or a range outside the ladder.
 
     Examples
     --------
@@ -134,6 +134,11 @@ def free_energy_of_noise(run: Run, lowest: float = 1.0, highest: float | None = 
 
 def _refuse(run: Run) -> None:
     for block in run.posterior.blocks:
+        if block.data.law == STUDENT:
+            raise InputError("run", "a run with Student's t noise",
+                             "data with a known Gaussian sigma",
+                             "its temperature is no noise level: infer the scale instead, "
+                             "noise='unknown'")
         if block.data.law != GAUSSIAN:
             law = "unknown noise" if block.data.noise_prior is not None else "Poisson counts"
             raise InputError("run", f"a run with {law}", "data with a known Gaussian sigma",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.data import GAUSSIAN, POISSON, Data
+from sampler.data import POISSON, Data
 from sampler.errors import InputError
 from sampler.model import Model, Term
 from sampler.priors import Fixed, Prior, Scalar, log_density
@@ -151,12 +151,14 @@ class Posterior:
                 if data.law == POISSON:
                     total = total + poisson_energy(mu, data.y)
                     continue
-                half = 0.5 * np.sum(((mu - data.y) / data.deviation) ** 2, axis=-1)
-                if data.law == GAUSSIAN:
-                    total = total + half
+                s = np.ones(1) if data.noise_prior is None else table[data.noise_name]
+                if data.noise_prior is not None:
+                    total = total + data.size * np.log(s[..., 0])
+                z = (mu - data.y) / data.deviation
+                if data.tails is None:
+                    total = total + 0.5 * np.sum(z**2, axis=-1) / s[..., 0] ** 2
                 else:
-                    s = table[data.noise_name][..., 0]
-                    total = total + data.size * np.log(s) + half / s**2
+                    total = total + student_energy(z / s, data.tails)
         return np.where(np.isfinite(total), total, np.inf)
 
     def log_prior(self, theta: Any) -> Array:
@@ -217,6 +219,11 @@ def poisson_energy(mu: Array, y: Array) -> Array:
         each = np.where((mu == 0.0) & (y == 0.0), 0.0, mu - y * np.log(mu))
     total = np.sum(each, axis=-1)
     return np.where(np.any(mu < 0.0, axis=-1) | ~np.isfinite(total), np.inf, total)
+
+
+def student_energy(z: Array, nu: float) -> Array:
+    """(nu+1)/2 sum ln(1 + z**2/nu) over the last axis, of residuals in units of their scale."""
+    return np.asarray(0.5 * (nu + 1.0) * np.sum(np.log1p(z**2 / nu), axis=-1))
 
 
 @cache

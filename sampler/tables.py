@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sampler.choice import Choice, Row
-from sampler.data import GAUSSIAN, POISSON, Data
+from sampler.data import POISSON, Data
 from sampler.derived import average_of, common, derive, known_in, standard
 from sampler.diagnostics import diagnose
 from sampler.evidence import free_energy_along
@@ -117,17 +117,20 @@ def noise_in_words(data: Data) -> str:
     'Gaussian, standard deviation 0.1 (given)'
     >>> noise_in_words(Data([0, 1], [2, 3], noise="unknown"))
     'Gaussian, one unknown standard deviation, inferred (sigma)'
+    >>> noise_in_words(Data([0, 1], [2, 3], noise=0.1, tails=4))
+    'Student t with nu = 4, scale 0.1 (given)'
     """
     low, high = float(data.deviation.min()), float(data.deviation.max())
     given = f"{low:g}" if low == high else f"{low:g} to {high:g}, point by point"
     if data.law == POISSON:
         return "Poisson counts"
-    if data.law == GAUSSIAN:
-        return f"Gaussian, standard deviation {given} (given)"
+    law, width = (("Gaussian", "standard deviation") if data.tails is None
+                  else (f"Student t with nu = {data.tails:g}", "scale"))
+    if data.noise_prior is None:
+        return f"{law}, {width} {given} (given)"
     if low == high == 1.0:
-        return f"Gaussian, one unknown standard deviation, inferred ({data.noise_name})"
-    return (f"Gaussian, standard deviation {given}, times an unknown factor, inferred "
-            f"({data.noise_name})")
+        return f"{law}, one unknown {width}, inferred ({data.noise_name})"
+    return f"{law}, {width} {given}, times an unknown factor, inferred ({data.noise_name})"
 
 
 def _model(row: Row, run: Run) -> dict[str, Any]:

@@ -5,6 +5,8 @@ every exchange and every exact draw must agree, sweep by sweep, except in a swee
 decision hangs on the last digits (|ln u - gain| < 1e-9; about one in 1e6 sweeps, and skipped).
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import sympy as sp
@@ -33,7 +35,7 @@ X = np.linspace(0.0, 3.0, 21)
 SHAPES = [shapes.gaussian, shapes.lorentzian, shapes.pseudo_voigt, shapes.exponential,
           shapes.stretched_exponential, shapes.recovery, shapes.stretched_recovery,
           shapes.constant, shapes.linear, shapes.polynomial(2)]
-LAWS = ["known", "unknown", "factor", "poisson"]
+LAWS = ["known", "unknown", "factor", "poisson", "student", "student_factor"]
 KINDS = [Uniform(0.1, 3.0), LogUniform(0.05, 3.0), Normal(1.0, 0.5), Normal(0.5, 0.5, lo=0.2),
          Gamma(3.0, 2.0), Gamma(0.7, 1.0), InverseGamma(3.0, 2.0), Beta(2.0, 1.5),
          Bernoulli(0.5)]
@@ -63,6 +65,10 @@ def measured(law: str, x: np.ndarray = X) -> Data:
             return Data(x, y, noise=LogUniform(0.05, 5.0))
         case "factor":
             return Data(x, y, noise=InverseGamma(3.0, 2.0), sigma=spread)
+        case "student":
+            return Data(x, y, noise=spread, tails=1.5)
+        case "student_factor":
+            return Data(x, y, noise=LogUniform(0.05, 5.0), sigma=spread, tails=4)
         case _:
             return Data(x, y, noise="poisson")
 
@@ -237,14 +243,17 @@ def test_same_decisions_for_mixed_shapes_shared_fixed_and_ordered(law, sweeps):
 
 
 def test_same_decisions_for_joint_data_with_selection():
-    """Two data sets of different noise laws sharing a centre; a 0/1 switch on one line."""
+    """Three data sets of different noise laws sharing a centre, two of them their scale; a 0/1
+    switch on one line."""
     x, g, h, c = sp.symbols("x g h c", real=True)
     switched = shapes.Formula("switched", g * h * sp.exp(-(x - c) ** 2), ("g", "h", "c"))
     base = Model.single(shapes.constant, offset=(0.5, 6.0))
     line = Model.single(switched, g=Bernoulli(0.4), h=Normal(1.0, 1.0), c=(0.0, 3.0))
     one = Posterior(base + line, measured("unknown"))
     two = Posterior((base + line).renamed(h="h_b", offset="offset_b"), measured("poisson"))
-    pair = Pair(joint(one, two))
+    three = Posterior(Model.single(shapes.linear, offset="offset_b", slope=(-1, 1), priors={
+        "offset_b": (0.5, 6.0)}), replace(measured("unknown"), tails=3))
+    pair = Pair(joint(one, two, three))
     assert pair.locked(SWEEPS) > SWEEPS - 5
     assert set(np.unique(pair.chain.theta[:, pair.posterior.names.index("g")])) <= {0.0, 1.0}
 
@@ -308,7 +317,7 @@ def test_constants_of_the_compiled_file_are_those_of_the_others():
     for module in (priors, problem, data_module):
         for name in ("UNIFORM", "LOG_UNIFORM", "NORMAL", "GAMMA", "INVERSE_GAMMA", "BETA",
                      "BERNOULLI", "WALK", "LINEAR", "FLIP", "GAUSSIAN", "GAUSSIAN_SCALED",
-                     "POISSON"):
+                     "POISSON", "STUDENT"):
             if hasattr(module, name):
                 assert getattr(module, name) == getattr(cpu, name)
     assert cpu.DRAWS == philox.DRAWS

@@ -91,7 +91,7 @@ def read_table(path: str | Path) -> Table:
 def read_data(path: str | Path, noise: Any, *, x: str | int | None = None,
               y: str | int | None = None, sigma: str | int | None = None,
               range: tuple[float, float] | None = None,
-              mask: Sequence[tuple[float, float]] = ()) -> Data:
+              mask: Sequence[tuple[float, float]] = (), tails: float | None = None) -> Data:
     """A measured curve from a file of any format that `read_table` knows.
 
     Parameters
@@ -108,6 +108,8 @@ def read_data(path: str | Path, noise: Any, *, x: str | int | None = None,
         Keep only points with lo <= x <= hi.
     mask : sequence of (lo, hi), optional
         Leave out points with lo <= x <= hi: a glitch, a line of the substrate.
+    tails : float, optional
+        As for `sampler.Data`.
 
     Returns
     -------
@@ -155,7 +157,7 @@ def read_data(path: str | Path, noise: Any, *, x: str | int | None = None,
     if np.any(np.diff(values[0]) < 0):
         notes += ("x is not in increasing order: used as it is",)
     return Data(values[0], values[1], noise, x_label=table.names[ix], y_label=table.names[iy],
-                name=short_name(path), notes=notes, **spread)
+                name=short_name(path), notes=notes, tails=tails, **spread)
 
 
 def _masked(x: NDArray[np.float64], keep: NDArray[np.bool_],

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.data import POISSON
+from sampler.data import POISSON, QUADRATIC
 from sampler.errors import InputError
 from sampler.kernels.problem import FLIP, WALK, Problem, lower
 from sampler.posterior import Posterior
@@ -82,7 +82,8 @@ def integrable(posterior: Posterior, wanted: Any) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        For a parameter that is not linear, or whose integral has no closed form.
+        For a parameter that is not linear, or whose integral has no closed form, and for data
+        whose noise is not Gaussian, be they others of a joint posterior.
 
     Examples
     --------
@@ -92,6 +93,7 @@ def integrable(posterior: Posterior, wanted: Any) -> tuple[str, ...]:
     ('height',)
     """
     problem = lower(posterior)
+    _gaussian(posterior)
     names = [n for p, n in enumerate(posterior.names) if _linear(problem, p)]
     if isinstance(wanted, str):
         if wanted != AMPLITUDES:
@@ -115,6 +117,15 @@ def integrable(posterior: Posterior, wanted: Any) -> tuple[str, ...]:
             "normal priors without bounds, for all but one: a box has no closed integral",
             _instead(names, bounded))
     return tuple(names)
+
+
+def _gaussian(posterior: Posterior) -> None:
+    """Refuse data, by their law, whose U is no sum of squares: this engine knows nothing else."""
+    for block in posterior.blocks:
+        if block.data.law not in QUADRATIC:
+            law = "Poisson" if block.data.law == POISSON else "Student's t"
+            raise InputError("integrate_out", f"data with {law} noise", "data under Gaussian noise",
+                             "leave integrate_out away")
 
 
 def _named(posterior: Posterior, linear: Sequence[str], wanted: Any) -> list[str]:
@@ -155,11 +166,10 @@ def _summands(problem: Problem, p: int) -> list[int]:
 
 def _linear(problem: Problem, p: int) -> bool:
     rows = problem.touched[problem.first[p]:problem.first[p + 1]]
-    laws = problem.law[problem.block[rows[:, 0]]]
     noisy = problem.noisy_first[p + 1] > problem.noisy_first[p]
     ordered = problem.below[p] >= 0 or problem.above[p] >= 0
-    return bool(len(rows) and not rows[:, 1].any() and not (laws == POISSON).any()
-                and problem.kind[p] != BERNOULLI and not noisy and not ordered)
+    return bool(len(rows) and not rows[:, 1].any() and problem.kind[p] != BERNOULLI
+                and not noisy and not ordered)
 
 
 def _has_bounds(prior: Any) -> bool:

@@ -24,7 +24,7 @@ from numba.extending import intrinsic
 # test compares them with their definitions in priors, problem and data.
 UNIFORM, LOG_UNIFORM, NORMAL, GAMMA, INVERSE_GAMMA, BETA, BERNOULLI = range(7)
 WALK, LINEAR, FLIP = range(3)
-GAUSSIAN, GAUSSIAN_SCALED, POISSON = range(3)
+GAUSSIAN, GAUSSIAN_SCALED, POISSON, STUDENT = range(4)
 DRAWS = 4096
 FREEDOM = 6.0  # degrees of freedom of a fitted part, as in mixture
 REBUILD = 64  # columns and states are rebuilt at sweep numbers that are multiples of this
@@ -46,8 +46,8 @@ class Chain(NamedTuple):
 
     theta: Any    # (R, P) free parameters of each replica
     columns: Any  # (R, C) columns of all summands
-    state: Any    # (R, N) model minus data (Gaussian) or model (Poisson)
-    quad: Any     # (R, B) half the weighted sum of squares, or the Poisson energy
+    state: Any    # (R, N) model minus data, or model (Poisson)
+    quad: Any     # (R, B) half the weighted sum of squares, or the Poisson or Student energy
     energy: Any   # (R,) U
     rung: Any     # (L,) which replica sits at each rung
 
@@ -167,14 +167,8 @@ def vexp2(u):
 
 
 @njit(**ROUNDED)
-def vlog2(v):
-    """log2 v by exponent and a degree-8 series in ((m-1)/(m+1))**2; -inf at 0, NaN below."""
-    # Adding (1 - sqrt(1/2)) in units of the mantissa puts m in [sqrt(1/2), sqrt(2)).
-    b = _bits(v) + 0x00095F619980C433
-    e = (b >> 52) - 1023
-    m = _double(_bits(v) - (e << 52))
-    s = (m - 1.0) / (m + 1.0)
-    z = s * s
+def _log2_share(z):
+    """log2((1+s)/(1-s)) / s as a series of degree 8 in z = s**2, |s| < 0.172."""
     p = 0.19133171202266565708
     p = p * z + 0.19113924798420680804
     p = p * z + 0.22198980761494066452
@@ -183,11 +177,32 @@ def vlog2(v):
     p = p * z + 0.41219858307348607593
     p = p * z + 0.57707801635569347752
     p = p * z + 0.96179669392597548546
-    p = p * z + 2.8853900817779268147
-    value = e + s * p
+    return p * z + 2.8853900817779268147
+
+
+@njit(**ROUNDED)
+def vlog2(v):
+    """log2 v by exponent and a series in ((m-1)/(m+1))**2; -inf at 0, NaN below."""
+    # Adding (1 - sqrt(1/2)) in units of the mantissa puts m in [sqrt(1/2), sqrt(2)).
+    b = _bits(v) + 0x00095F619980C433
+    e = (b >> 52) - 1023
+    m = _double(_bits(v) - (e << 52))
+    s = (m - 1.0) / (m + 1.0)
+    value = e + s * _log2_share(s * s)
     value = -np.inf if v < 2.2250738585072014e-308 else value
     value = np.nan if v < 0.0 else value
     return v if v == np.inf or v != v else value
+
+
+@njit(**ROUNDED)
+def vlog1p(z):
+    """ln(1 + z) for z >= 0, good to rounding however small z is."""
+    v = 1.0 + z
+    lost = z - (v - 1.0)    # what rounding took
+    e = ((_bits(v) + 0x00095F619980C433) >> 52) - 1023
+    m = _double(_bits(v) - (e << 52))
+    s = ((m - 1.0) + lost * _double((1023 - e) << 52)) / (m + 1.0)
+    return LN2 * (e + s * _log2_share(s * s))
 
 
 # ---- random numbers ---------------------------------------------------------------------------
@@ -397,6 +412,34 @@ def _poisson(mu, y, weight):
     return total
 
 
+@njit(**ROUNDED)
+def _both(a, b):
+    """(1 + a)(1 + b) - 1, good to rounding where neither is negative."""
+    return a + (b + a * b)
+
+
+@njit(**SUMMED)
+def _student(s, weight, nu, scale):
+    """Four points share a logarithm, which is dear; each has its own where the product of four
+    is too large a number (or is none)."""
+    wide()
+    share = 1.0 / (nu * scale * scale)
+    n = s.shape[0] // 4
+    s0, s1, s2, s3 = s[:n], s[n:2 * n], s[2 * n:3 * n], s[3 * n:]
+    w0, w1, w2, w3 = weight[:n], weight[n:2 * n], weight[2 * n:3 * n], weight[3 * n:]
+    total = 0.0
+    for i in range(n):
+        total += vlog1p(_both(_both(share * (w0[i] * s0[i] * s0[i]),
+                                    share * (w1[i] * s1[i] * s1[i])),
+                              _both(share * (w2[i] * s2[i] * s2[i]),
+                                    share * (w3[i] * s3[i] * s3[i]))))
+    if not total < np.inf:
+        total = 0.0
+        for i in range(s.shape[0]):
+            total += vlog1p(share * (weight[i] * s[i] * s[i]))
+    return 0.5 * (nu + 1.0) * total
+
+
 @njit(**SUMMED)
 def _replaced_squares(out, base, new_amplitude, new, old_amplitude, old, weight):
     """out = base with one summand replaced, and its energy, in one pass."""
@@ -471,12 +514,24 @@ def _finite(value):
 
 
 @njit(**INSIDE)
-def _quad(problem, b, s):
+def _scale(problem, b, values, p, value):
+    """The noise parameter of a data set with parameter p at ``value``; 1 if it has none."""
+    _inlined()
+    k = problem.scale[b]
+    if k < 0:
+        return 1.0
+    return value if k == p else values[k]
+
+
+@njit(**INSIDE)
+def _quad(problem, b, s, scale):
     first = problem.start[b]
     n = problem.padded[b]
     weight = problem.weight[first:first + n]
     if problem.law[b] == POISSON:
         return _poisson(s, problem.y[first:first + n], weight)
+    if problem.law[b] == STUDENT:
+        return _student(s, weight, problem.tails[b], scale)
     return _squares(s, weight)
 
 
@@ -486,12 +541,12 @@ def _energy(problem, quad, values, p, value):
     _inlined()
     total = 0.0
     for b in range(problem.law.shape[0]):
-        if problem.law[b] == GAUSSIAN_SCALED:
-            k = problem.scale[b]
-            s = value if k == p else values[k]
-            total += problem.points[b] * math.log(s) + quad[b] / (s * s)
-        else:
+        if problem.scale[b] < 0:
             total += quad[b]
+            continue
+        s = _scale(problem, b, values, p, value)
+        total += problem.points[b] * math.log(s) + (
+            quad[b] / (s * s) if problem.law[b] == GAUSSIAN_SCALED else quad[b])
     return _finite(total)
 
 
@@ -549,7 +604,8 @@ def rebuild(problem, chain, work, r):
         _add(chain.state[r, first:first + n], _amplitude(problem, k, work.values, -1, 0.0), column)
     for b in range(problem.law.shape[0]):
         first, n = problem.start[b], problem.padded[b]
-        chain.quad[r, b] = _quad(problem, b, chain.state[r, first:first + n])
+        chain.quad[r, b] = _quad(problem, b, chain.state[r, first:first + n],
+                                 _scale(problem, b, work.values, -1, 0.0))
     chain.energy[r] = _energy(problem, chain.quad[r], work.values, -1, 0.0)
 
 
@@ -676,7 +732,7 @@ def _propose(problem, chain, work, r, p, value):
         only = row + 1 == end or problem.block[problem.touched[row + 1, 0]] != b
         if b != last:
             base = chain.state[r, first:first + n]
-            if only and problem.law[b] != POISSON:
+            if only and (problem.law[b] == GAUSSIAN or problem.law[b] == GAUSSIAN_SCALED):
                 work.quad[b] = _replaced_squares(
                     out, base, a1, new, a0, old, problem.weight[first:first + n])
                 last = b
@@ -685,8 +741,14 @@ def _propose(problem, chain, work, r, p, value):
         else:
             _replace_again(out, a1, new, a0, old)
         if only:
-            work.quad[b] = _quad(problem, b, out)
+            work.quad[b] = _quad(problem, b, out, _scale(problem, b, work.values, p, value))
         last = b
+    # Of data with Student's noise the scale stands inside the sum; it moves nothing else of them.
+    for row in range(problem.noisy_first[p], problem.noisy_first[p + 1]):
+        b = problem.noisy[row]
+        if problem.law[b] == STUDENT:
+            first, n = problem.start[b], problem.padded[b]
+            work.quad[b] = _quad(problem, b, chain.state[r, first:first + n], value)
     return _energy(problem, work.quad, work.values, p, value)
 
 
@@ -703,6 +765,8 @@ def _commit(problem, chain, work, r, p, value, energy):
             _copy(chain.state[r, first:first + n], work.state[first:first + n])
             chain.quad[r, b] = work.quad[b]
         last = b
+    for row in range(problem.noisy_first[p], problem.noisy_first[p + 1]):
+        chain.quad[r, problem.noisy[row]] = work.quad[problem.noisy[row]]
     chain.theta[r, p] = value
     work.values[p] = value
     chain.energy[r] = energy

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.data import POISSON
+from sampler.data import QUADRATIC
 from sampler.errors import InputError
 from sampler.posterior import Posterior
 from sampler.printing import Source, column_source, column_values, pieces
@@ -58,6 +58,7 @@ class Problem(NamedTuple):
     columns: Array        # x-only columns, one after the other
     law: IntArray         # (B,) noise law
     scale: IntArray       # (B,) place of the noise parameter in values, or -1
+    tails: Array          # (B,) degrees of freedom of Student's law, or 0
     points: IntArray      # (B,) n
     padded: IntArray      # (B,) n padded
     start: IntArray       # (B,) offset of the data set in rows of N
@@ -94,7 +95,8 @@ def lower(posterior: Posterior, compiled: bool = False) -> Problem:
         factor=_ints(s.factor for s in summands).reshape(-1, 2),
         out=_ints(_offsets(widths)), table=_ints(_offsets(sizes)),
         tables=_ints(len(s.columns) for s in summands), columns=_aligned(columns),
-        law=_ints(blocks["law"]), scale=_ints(blocks["scale"]), points=_ints(blocks["points"]),
+        law=_ints(blocks["law"]), scale=_ints(blocks["scale"]),
+        tails=np.array(blocks["tails"]), points=_ints(blocks["points"]),
         padded=_ints(blocks["padded"]), start=_ints(_offsets(blocks["padded"])),
         y=_aligned(np.concatenate(blocks["y"])), weight=_aligned(np.concatenate(blocks["weight"])),
         first=first, touched=touched,
@@ -143,12 +145,13 @@ def _summands(posterior: Posterior, place: dict[str, int]) -> list[_Summand]:
 
 def _blocks(posterior: Posterior, place: dict[str, int]) -> dict[str, list[Any]]:
     rows: dict[str, list[Any]] = {
-        k: [] for k in ("law", "scale", "points", "padded", "y", "weight")}
+        k: [] for k in ("law", "scale", "tails", "points", "padded", "y", "weight")}
     for block in posterior.blocks:
         data = block.data
         y, weight = _pad(data.y), _pad(1.0 / data.deviation**2)
         rows["law"].append(data.law)
         rows["scale"].append(-1 if data.noise_prior is None else place[data.noise_name])
+        rows["tails"].append(data.tails or 0.0)
         rows["points"].append(data.size)
         rows["padded"].append(len(y))
         rows["y"].append(y)
@@ -184,7 +187,7 @@ def _move(problem: Problem, p: int) -> int:
     noisy = problem.noisy_first[p + 1] > problem.noisy_first[p]
     ordered = problem.below[p] >= 0 or problem.above[p] >= 0
     drawable = kind in (UNIFORM, NORMAL) or (kind == GAMMA and one >= 1.0)
-    linear = len(rows) and not rows[:, 1].any() and not (laws == POISSON).any()
+    linear = len(rows) and not rows[:, 1].any() and np.isin(laws, QUADRATIC).all()
     return LINEAR if linear and drawable and not ordered and not noisy else WALK
 
 

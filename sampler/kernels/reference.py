@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sampler.data import GAUSSIAN, POISSON
+from sampler.data import QUADRATIC
 from sampler.jumps import Jumps
 from sampler.kernels.problem import FLIP, LINEAR, Problem
 from sampler.mixture import FREEDOM
@@ -244,11 +244,11 @@ def _linear_draw(posterior: Posterior, problem: Problem, theta: Array, p: int, b
     precision, slope = np.zeros(len(theta)), np.zeros(len(theta))
     for b, block in enumerate(posterior.blocks):
         data = block.data
-        if data.law == POISSON:
+        if data.law not in QUADRATIC:
             continue
         g = (posterior.predict(one, block=b) - posterior.predict(zero, block=b)) / data.deviation
         gap = (posterior.predict(theta, block=b) - data.y) / data.deviation
-        s = 1.0 if data.law == GAUSSIAN else posterior.values(theta)[data.noise_name][..., 0]
+        s = 1.0 if data.noise_prior is None else posterior.values(theta)[data.noise_name][..., 0]
         precision += np.sum(g * g, axis=1) / s**2
         slope += np.sum(g * gap, axis=1) / s**2
     draws = _draws(number, len(theta), p, key)
