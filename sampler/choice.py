@@ -353,7 +353,7 @@ def _verdict(choice: Choice) -> list[str]:
         why = "; ".join(choice[choice.best].fit.failures)
         lines.append(f"None of these models describes the data ({why}); "
                      "p below is conditional on that. Try another shape, a background, more "
-                     "components, or a larger noise.")
+                     "components, a larger noise, or for outliers heavier tails (--tails 4).")
     others = [_name(label) for label in choice.not_excluded if label != choice.best]
     verdict = f"{_name(choice.best)} favoured"
     if others:
