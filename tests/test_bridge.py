@@ -382,6 +382,7 @@ def test_ordered_and_free_labels_have_the_same_evidence(monkeypatch: pytest.Monk
     assert abs(lost.value - free.value - math.log(2)) < 0.1
 
 
+@pytest.mark.long
 def test_straight_line_from_exact_draws() -> None:
     """Independent draws of a known normal posterior, 40 seeds: no sampler in between."""
     line = Posterior(Model.single(shapes.linear, offset=Normal(0, 2), slope=Normal(0, 1)),

@@ -35,6 +35,7 @@ def test_the_kernel_keeps_the_joint_law_and_broken_ones_do_not(
     assert all(len(rows[0]["sums"]) == geweke.MOMENTS for rows in records.values())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("broken", ["moment", "lazy", "alone", "stale", "not caught"])
 def test_the_judge_sees_one_thing_wrong(broken: str, records: dict[str, list[Any]]) -> None:
     rows = {name: [dict(r) for r in several] for name, several in records.items()}

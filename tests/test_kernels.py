@@ -272,7 +272,8 @@ def crowded() -> Posterior:
                          center=Ordered(Uniform(0, 3))), measured("known"))
 
 
-@pytest.mark.parametrize("what", ["crowded", "few", "poisson"])
+@pytest.mark.parametrize("what", [
+    pytest.param("crowded", marks=pytest.mark.long), "few", "poisson"])
 def test_same_decisions_for_jumps(what):
     """Jumps of fitted densities before each sweep: every kind of coordinate, labels folded and
     shuffled; both kernels jump alike, and often."""

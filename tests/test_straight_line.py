@@ -239,7 +239,8 @@ def rates(energy: np.ndarray, betas: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("name", "ladder"), [
-    ("wide", Ladder.geometric(14, 2.5)), ("correlated", Ladder.geometric(12, 4.0)),
+    ("wide", Ladder.geometric(14, 2.5)),
+    pytest.param("correlated", Ladder.geometric(12, 4.0), marks=pytest.mark.long),
     ("two points", Ladder.geometric(8, 2.0))])
 def test_every_rung_exchanges_at_the_exact_rate(name: str, ladder: Ladder) -> None:
     """400,000 independent pairs of the exact laws against 4 chains of 4000 sweeps: each of 31

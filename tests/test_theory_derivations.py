@@ -138,6 +138,7 @@ def test_misfit_of_two_sets_for_general_covariances() -> None:
 # --- exchange -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_exchange_steps() -> None:
     """From P(U1 < U2) as a double integral to the law, its slope and the barrier."""
     steps = exchange_rate.derivation()

@@ -166,8 +166,8 @@ def by_imhof(problem: LinearRegression, energy: float, beta: float) -> float:
 
 
 @pytest.mark.parametrize(("energy", "beta"), [
-    (1.2, 1.0), pytest.param(2.5, 1.0, marks=pytest.mark.long),
-    pytest.param(1.0, 5.0, marks=pytest.mark.long), (9.0, 0.1)])
+    *(pytest.param(*at, marks=pytest.mark.long) for at in ((1.2, 1.0), (2.5, 1.0), (1.0, 5.0))),
+    (9.0, 0.1)])
 def test_energy_law_by_another_contour(energy: float, beta: float) -> None:
     assert energies.energy_cumulative(LINE, energy, beta) == pytest.approx(
         by_imhof(LINE, energy, beta), abs=1e-7)
