@@ -30,9 +30,10 @@ the two patterns with anatase; their probability depends on f.  At f = 1, as if 
 white noise, phases that are not there are certain, by both methods, which do not agree on which.
 The claims are no independent evidence for the rule: this form of noise and of columns was tried
 before on the same four patterns, whose phases are known, and the range of the lattice constants was
-widened once (c from 0.8 to 1.05 %) after a false phase had been left at 0.055 at 2f.  And the rule does not mend everything.
-The widths are those of that trial, and Mn2O3 depends on them: with ten widths a phase that is not
-there comes up at 2f, with seven, none of which is near that of Mn2O3, at f too (listed).
+widened once (c from 0.8 to 1.05 %) after a false phase had been left at 0.055 at 2f.  And the rule
+does not mend everything.  The widths are those of that trial, and Mn2O3 depends on them: with ten
+widths a phase that is not there comes up at 2f, with seven, none of which is near that of Mn2O3, at
+f too (listed).
 """
 
 from __future__ import annotations
