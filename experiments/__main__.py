@@ -43,7 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     judge = verbs.add_parser("judge", help="run a sampler on problems with exact answers")
     judge.add_argument("--sampler", default="ours", metavar="NAME",
                        help="ours, emcee, dynesty, ultranest, nautilus, pymc or blackjax "
-                            "(default: %(default)s)")
+                            "(default: %(default)s); one of your own is judged from Python: "
+                            "help('theory.judging')")
     judge.add_argument("--cases", default="line", metavar="WORDS",
                        help="families or names, separated by commas, or all (default: %(default)s)")
     judge.add_argument("--seeds", type=int, default=20, metavar="N",

@@ -220,7 +220,8 @@ def check(result: Result) -> Claims:
 
 
 def _right(result: Result, i: int) -> bool:
-    return result.evidence[i] in ("honest", "no error given", "not given")
+    return result.evidence[i] in ("honest", "no error given", "claimed to be exact, and is",
+                                  "not given")
 
 
 def _surely_wrong(result: Result, i: int, tests: int) -> bool:

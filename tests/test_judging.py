@@ -7,6 +7,7 @@ computed; evidence (at three temperatures), means, second moments, quantiles and
 
 import json
 import math
+import re
 from itertools import permutations
 from typing import Any
 
@@ -17,7 +18,7 @@ from scipy import stats
 from theory import cases, judge, judge_many, judging
 from theory.cases import Case
 from theory.errors import DomainError
-from theory.judging import Line
+from theory.judging import Line, Verdict
 
 DRAWS = 40_000
 
@@ -497,6 +498,41 @@ def test_bad_answers_are_refused(make: Any, field: str) -> None:
         make(cases.straight_line())
 
 
+def test_an_error_of_0_claims_to_be_exact() -> None:
+    """Exact but for rounding: nothing to score; off by 1e-6: accused, in one run and in many."""
+    case = cases.straight_line()
+
+    def runs(off: float) -> list[Verdict]:
+        return [judge(case, "sure", log_evidence=case.log_evidence + off * seed,
+                      log_evidence_error=0.0) for seed in (-1, 1, 2, -2)]
+
+    right, wrong = runs(1e-15), runs(1e-6)
+    assert "claimed to be exact, and is: not scored" in str(right[0])
+    assert judge_many(right)["log evidence"].words == "claimed to be exact, and is"
+    assert [v["log evidence"].z for v in wrong] == [-math.inf, math.inf, math.inf, -math.inf]
+    assert judge_many(wrong).verdict.endswith("log evidence: error too small (z rms over 1000)")
+    assert json.loads(wrong[0].to_json())["lines"][0]["z"] is None
+
+
+def test_what_is_not_scored_says_why() -> None:
+    """A thin run among many is not one without an error; a sampler that gives nothing is not
+    acquitted; logarithms are not weights; one verdict is not many."""
+    case, g = cases.straight_line(), np.random.default_rng(3)
+    runs = [judge(case, "thin", samples=case.prior_samples(n, seed=n), n_effective=float(n))
+            for n in (400, 10)]
+    assert judge_many(runs)["sd of a"].words == "too few effective draws"
+    empty = [judge(case, "mute") for _ in range(2)]
+    assert judge_many(empty).verdict.endswith("it gives nothing that could be judged")
+    theta = g.normal(size=(5, 2))
+    for weights, words in (([-1.0] * 5, "weights[0]: received -1, expected a number >= 0; of log"),
+                           ([0.0] * 5, "weights: received nothing but zeros"),
+                           ([1.0] * 4, "weights: received 4 numbers, expected 5, one for each")):
+        with pytest.raises(DomainError, match=re.escape(words)):
+            judge(case, "w", samples=theta, weights=weights)
+    with pytest.raises(DomainError, match="received one Verdict, expected a list of them"):
+        judge_many(runs[0])     # type: ignore[arg-type]
+
+
 def test_a_line_without_an_error_has_no_score() -> None:
-    assert Line("q", 1.0, 2.0, 0.0).z is None
+    assert Line("q", 1.0, 2.0).z is None
     assert Line("q", 1.0, 2.0, 0.5).z == 2.0

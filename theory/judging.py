@@ -2,9 +2,9 @@ r"""Any sampler's answers against the exact ones: exact, found, error, z.
 
 `judge` scores one run, `judge_many` the runs of many seeds: is it biased, and does its error bar
 mean what it says?  What a sampler does not give is said and not scored.  A z is
-(found - exact) / error; about one in twenty honest ones passes 2, one in 16,000 passes 4.  The
-verdict of `judge_many` accuses an honest sampler in 1 % of all cases, however many numbers a case
-has.
+(found - exact) / error; about one in twenty honest ones exceeds 2, one in 16,000 exceeds 4.  The
+verdict of `judge_many` accuses an honest sampler in at most 1 % of all cases, however many numbers
+a case has.
 
 Ten lines judge anything; here a sampler that draws from the prior and weighs:
 
@@ -64,17 +64,28 @@ class Line:
 
     @property
     def z(self) -> float | None:
-        """(found - exact) / error, where both are given and the error is positive."""
-        if self.found is None or self.error is None or not self.error > 0.0:
+        """(found - exact) / error, where both are given.  An error of 0 claims to be exact: z is
+        infinite, unless found and exact agree but for rounding; then there is nothing to score."""
+        if self.found is None or self.error is None:
             return None
-        return (self.found - self.exact) / self.error
+        gap = self.found - self.exact
+        if self.error > 0.0:
+            return gap / self.error
+        return None if _rounding(gap, self.exact) else math.copysign(math.inf, gap)
+
+    @property
+    def unscored(self) -> str:
+        """Why there is no z of what was found; empty where there is one."""
+        if self.found is None or self.z is not None:
+            return ""
+        return self.why if self.error is None else "claimed to be exact, and is"
 
     def __str__(self) -> str:
         head = f"{self.quantity:<22} exact {self.exact:>12.5g}"
         if self.found is None:
             return f"{head}  not given by this sampler"
         if self.z is None:
-            return f"{head}  found {self.found:>12.5g}  {self.why}: not scored"
+            return f"{head}  found {self.found:>12.5g}  {self.unscored}: not scored"
         return f"{head}  found {self.found:>12.5g} +- {self.error:<9.2g} z {self.z:+.1f}"
 
 
@@ -140,7 +151,8 @@ def judge(case: Case, name: str, *, samples: ArrayLike | None = None,
         Of the draws, on any scale (linear, not logarithms); equal if not given.
     n_effective : float or array (parameters,), optional
         How many independent draws they are worth, for each parameter where that is known (n
-        divided by the autocorrelation time of a Markov chain).  It makes the errors of means, sds
+        divided by the autocorrelation time of a Markov chain; `arviz.ess` and
+        `sampler.diagnostics.effective_sample_size` count them).  It makes the errors of means, sds
         and shares; the smallest counts for mode weights.  Without it weighted draws count as
         independent ones (self-normalised importance sampling); equally weighted ones are compared
         and not scored, because their correlation is unknown here.  Nor is a number scored whose
@@ -149,7 +161,8 @@ def judge(case: Case, name: str, *, samples: ArrayLike | None = None,
         standard deviation, 75 for a mean.)
     log_evidence, log_evidence_error : float, optional
         ln Z (natural logarithm, every constant of prior and likelihood included) and the standard
-        error that the sampler claims for it.  Without the error it is compared and not scored.
+        error that the sampler claims for it.  Without the error it is compared and not scored; an
+        error of 0 claims that it is exact.
 
     Returns
     -------
@@ -201,7 +214,7 @@ def judge(case: Case, name: str, *, samples: ArrayLike | None = None,
                                                        else share @ pull**4)
         resting = 0.0 if not fourth > 0.0 else second**2 / fourth * (1.0 if importance else size)
         error = math.sqrt(second) if importance else spread / size**0.5
-        lines.append(Line(quantity, exact, found, error) if resting >= FEWEST or not spread > 0.0
+        lines.append(Line(quantity, exact, found, error) if resting >= FEWEST and error > 0.0
                      else Line(quantity, exact, found, None, FEW))
 
     mean = w @ draws
@@ -266,8 +279,14 @@ def _weights(weights: ArrayLike | None, n: int) -> Any:
     if weights is None:
         return np.full(n, 1 / n)
     w = finite("weights", weights, 1)
-    if len(w) != n or np.any(w < 0) or not w.max() > 0:
-        raise DomainError("weights", f"{len(w)} numbers", f"{n} numbers >= 0, one for each draw")
+    if len(w) != n:
+        raise DomainError("weights", f"{len(w)} numbers", f"{n}, one for each draw")
+    if np.any(w < 0):
+        i = int(np.argmax(w < 0))
+        raise DomainError(f"weights[{i}]", f"{w[i]:g}", "a number >= 0",
+                          "of logarithms take exp(log_w - log_w.max())")
+    if not w.max() > 0:
+        raise DomainError("weights", "nothing but zeros", "at least one number > 0")
     w = w / w.max()         # the sum of the largest floats is infinite
     return w / w.sum()
 
@@ -310,6 +329,8 @@ class Record:
         Probability of a sum of squared z at least as unlikely, if the errors were right.
     level : float
         Probability below which `words` call it wrong.
+    unscored : str
+        Why the error bars are not judged; empty where they are.
     """
 
     quantity: str
@@ -323,6 +344,7 @@ class Record:
     score_sd: float | None
     calibration: float | None
     level: float
+    unscored: str = ""
 
     @property
     def biased(self) -> bool:
@@ -343,7 +365,7 @@ class Record:
     def words(self) -> str:
         """The verdict on the error bar in one word or two."""
         if self.calibration is None:
-            return "no error given"
+            return self.unscored
         if self.calibration >= self.level:
             return "honest"
         assert self.score_sd is not None
@@ -388,7 +410,9 @@ class Judgement:
         wrong = [f"{r.quantity}: {', '.join(r.faults)}" for r in self.records if r.faults]
         if not wrong:
             scored = sum(r.calibration is not None for r in self.records)
-            return f"{head}: nothing found against it ({scored} scored)"
+            return (f"{head}: nothing found against it ({scored} error bars judged, "
+                    f"{len(self.records)} numbers for bias)" if self.records else
+                    f"{head}: it gives nothing that could be judged")
         more = f"; {len(wrong) - 3} more numbers wrong" if len(wrong) > 3 else ""
         return f"{head}: {'; '.join(wrong[:3])}{more}"
 
@@ -458,6 +482,8 @@ def judge_many(verdicts: Iterable[Verdict], false_alarm: float = 0.01) -> Judgem
     >>> judge_many(runs)["log evidence"].words
     'error too small'
     """
+    if isinstance(verdicts, Verdict):
+        raise DomainError("verdicts", "one Verdict", "a list of them, one for each seed")
     verdicts = tuple(verdicts)
     if not all(isinstance(v, Verdict) for v in verdicts):
         raise DomainError("verdicts", repr(verdicts)[:60], "what judge returns, run by run")
@@ -485,7 +511,7 @@ def _record(lines: list[Line], level: float) -> Record:
     if scatter > 1e-12 * max(1.0, abs(lines[0].exact)):
         bias_p = float(2 * stdtr(len(gap) - 1, -abs(bias) / bias_error))
     else:                       # every run the same: right but for rounding, or wrong for certain
-        bias_p = float(abs(bias) <= 1e-9 * max(1.0, abs(lines[0].exact)))
+        bias_p = float(_rounding(bias, lines[0].exact))
     z = np.array([line.z for line in lines if line.z is not None])
     claimed = score = p = None
     # Not of the runs alone whose few draws happened to look like enough.
@@ -496,8 +522,15 @@ def _record(lines: list[Line], level: float) -> Record:
         score = math.sqrt(total / len(z))
         # Two-sided: errors that are too large are as wrong as errors that are too small.
         p = float(min(1.0, 2 * min(chdtr(len(z), total), chdtrc(len(z), total))))
+    few = any(line.why == FEW for line in lines)
+    why = "" if p is not None else FEW if few else lines[0].unscored or "an error in one run only"
     return Record(lines[0].quantity, lines[0].exact, len(lines), bias, bias_error, bias_p, scatter,
-                  claimed, score, p, level)
+                  claimed, score, p, level, why)
+
+
+def _rounding(gap: float, exact: float) -> bool:
+    """Is a difference from the exact value no more than rounding?"""
+    return abs(gap) <= 1e-9 * max(1.0, abs(exact))
 
 
 def _called(quantity: str, of: Sequence[_Row]) -> _Row:
