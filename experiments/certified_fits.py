@@ -69,7 +69,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(sweeps=300, burn_in=200)
+QUICK = Settings(sweeps=60, burn_in=50)
 
 
 def posterior(name: str) -> Any:

@@ -75,7 +75,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(burn_in=100, sweeps=200, spectra=2)
+QUICK = Settings(burn_in=20, sweeps=50, spectra=2)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Settings:
 
 SETTINGS = Settings()
 QUICK = Settings(known_noise=(0.4,), noise=(0.06, 0.01), single_noise=(0.033,), data_sets=2,
-                 burn_in=200, sweeps=300)
+                 burn_in=50, sweeps=60)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(times=(0.3, 10.0), informed=(0.3,), sweeps=300, burn_in=200)
+QUICK = Settings(times=(0.3, 10.0), informed=(0.3,), sweeps=60, burn_in=50)
 
 
 @dataclass(frozen=True)

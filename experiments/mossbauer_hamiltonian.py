@@ -62,7 +62,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(counts=(1_000, 10_000), sweeps=300, burn_in=200, raw_sweeps=300, raw_burn_in=200)
+QUICK = Settings(counts=(1_000, 10_000), sweeps=60, burn_in=50, raw_sweeps=60, raw_burn_in=50)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(grid=12, distances=(0.3, 0.65), burn_in=200, sweeps=(300, 300))
+QUICK = Settings(grid=12, distances=(0.3, 0.65), burn_in=50, sweeps=(60, 60))
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(times=(1.0, 10.0, 30.0), sweeps=300, burn_in=200)
+QUICK = Settings(times=(1.0, 10.0, 30.0), sweeps=60, burn_in=50)
 
 
 @dataclass(frozen=True)

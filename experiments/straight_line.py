@@ -58,7 +58,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(burn_in=200, sweeps=300)
+QUICK = Settings(burn_in=50, sweeps=60)
 
 
 @dataclass(frozen=True)

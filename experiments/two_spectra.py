@@ -58,7 +58,7 @@ class Settings:
 
 
 SETTINGS = Settings()
-QUICK = Settings(moved=(0.0, 0.04, 0.08), sweeps=300, burn_in=200)
+QUICK = Settings(moved=(0.0, 0.04, 0.08), sweeps=60, burn_in=50)
 
 
 @dataclass(frozen=True)

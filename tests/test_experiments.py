@@ -64,7 +64,7 @@ def test_tracked_results_support_their_claims(name: str, tmp_path: Path) -> None
     assert again.stat().st_size < 200_000
 
 
-@pytest.mark.long
+@pytest.mark.slow          # the book draws them all when it is built
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_figure_is_drawn_from_the_tracked_result(name: str, tmp_path: Path) -> None:
     for stem, figure in import_module(f"experiments.{name}").draw(results.load(name)).items():
