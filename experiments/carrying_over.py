@@ -1,8 +1,8 @@
 """Stored verdicts for a sampler that has changed: some runs of each campaign, made with both.
 
 Every change of the sampler's sources leaves the verdicts of `experiments.reliability` behind, also
-one that adds a noise law and moves no number of a run.  To make hundreds of CPU hours' worth of
-runs again would show nothing else than the same bits.  So a few runs of each campaign are made
+one that adds a noise law and moves no number of a run.  To make hours of runs again would show
+nothing else than the same bits.  So a few runs of each campaign are made
 twice on one machine, with a checkout of the version that the verdicts are of and with the present
 one, and a verdict is carried over where all of them are equal to the last bit.  What was carried
 over, and by how many runs, is stored and printed: it is less than a campaign that was run again.
@@ -118,15 +118,19 @@ def _asked(checkout: Path, question: str) -> Any:
     return json.loads(answer.splitlines()[-1])
 
 
-def main(checkout: str) -> int:
-    """Carry over, print and rewrite the tracked result."""
+def main(argv: list[str]) -> int:
+    """Carry over, print and rewrite the tracked result; 2 if there is no such checkout."""
     from experiments.results import load, save
 
-    result, lines = carried_over(load("reliability"), Path(checkout).resolve())
+    if len(argv) != 1 or not (Path(argv[0]) / "experiments/reliability.py").exists():
+        print(f"carrying_over: received {' '.join(argv) or 'nothing'}, expected the folder of one "
+              "checkout of this repository.", file=sys.stderr)
+        return 2
+    result, lines = carried_over(load("reliability"), Path(argv[0]).resolve())
     save("reliability", result)
     print("\n".join(lines) or "nothing to carry over: no verdict is of that version")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

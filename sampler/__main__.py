@@ -245,7 +245,7 @@ def _fit(options: argparse.Namespace) -> int:
                          f"{data.noise_name}, the noise parameter of these data")
     _check_run_options(options)
     if options.model:
-        models = _own_models(options, data, changes)
+        models = _own_models(options, data, changes, ties)
     else:
         models = {label: _model(options, data, shape, K, changes)
                   for label, shape, K in _labels(shapes, Ks)}
@@ -737,10 +737,14 @@ def _formulas_alone(options: argparse.Namespace) -> None:
             raise InputError(option, value, "it without --model")
 
 
-def _own_models(options: argparse.Namespace, data: Any, changes: dict[str, Any]) -> dict[Any, Any]:
+def _own_models(options: argparse.Namespace, data: Any, changes: dict[str, Any],
+                ties: dict[str, Any]) -> dict[Any, Any]:
+    """A tied parameter needs no prior: a number holds its place until it is tied."""
     from sampler.instruments.own_formula import formula_models
 
-    return dict(formula_models(options.model, changes, data))
+    words = {word for text in options.model for word in re.findall(r"\w+", text)}
+    places = {name: 0.0 for name in ties if name in words}
+    return dict(formula_models(options.model, changes | places, data))
 
 
 def _own_seeds(models: dict[Any, Any], seed: int) -> dict[Any, int]:

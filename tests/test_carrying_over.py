@@ -47,6 +47,13 @@ def test_verdicts_are_carried_where_every_run_comes_out_again(
     assert again.origin["A1"]["same_as"] == reliability.sampler_digest()
 
 
+@pytest.mark.parametrize("argv", [[], ["no_such_folder"], [".", "."]])
+def test_what_is_no_checkout_is_refused(argv: list[str], capsys: pytest.CaptureFixture[str]
+                                        ) -> None:
+    assert carrying_over.main(argv) == 2
+    assert "expected the folder of one checkout" in capsys.readouterr().err
+
+
 @pytest.mark.long
 def test_runs_in_another_checkout_are_its_own(tmp_path: Path) -> None:
     """A run of B3 by this checkout, twice the same; by one whose sampler gives another number."""

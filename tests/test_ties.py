@@ -183,6 +183,21 @@ def test_a_fit_with_ties_masks_and_values_held(spectrum: str, tmp_path: Path,
     assert abs(second["mean"] - 2.0) < 4.0 * second["sd"] < 0.4
 
 
+def test_a_formula_of_ones_own_can_be_tied(spectrum: str, tmp_path: Path,
+                                           capsys: pytest.CaptureFixture[str]) -> None:
+    """c needs no prior; where it may follow nothing, or is none of the formula, it is refused."""
+    argv = ["fit", spectrum, "--noise", "column", "--model", "a*x + c", "--prior", "a=-5:5"]
+    out = tmp_path / "out"
+    assert main([*argv, "--tie", "c=2*a", "--sweeps", "50", "--out", str(out)]) in (0, 1)
+    posterior = load_run(out / "model1.npz").posterior
+    assert posterior.names == ("a",)
+    assert posterior.predict([0.5]) == pytest.approx(0.5 * X + 1.0, abs=1e-12)
+    capsys.readouterr()
+    refused([*argv, "--out", str(out)], ["--prior", "nothing for c"], capsys)
+    refused([*argv, "--prior", "c=0:1", "--tie", "q=2*a", "--out", str(out)], ["--tie q", "a, c"],
+            capsys)
+
+
 def test_an_unused_column_is_named(spectrum: str) -> None:
     from sampler.files import read_data
 
